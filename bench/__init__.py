@@ -1,0 +1,1 @@
+"""bench: what the toolkit measures of itself. Stands on all other packages."""

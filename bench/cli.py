@@ -1,0 +1,79 @@
+"""bench: measure the toolkit on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge.errors import needs, reported
+
+
+@click.group(invoke_without_command=True)
+@click.option("--all-models", is_flag=True, help="Parameters and FLOPs beside the paper's Table 4.")
+@click.pass_context
+def bench(context: click.Context, all_models: bool) -> None:
+    """Measure the toolkit on this machine, against the paper."""
+    if all_models:
+        from bench.paper import as_text, table_4
+
+        click.echo(as_text(table_4()))
+    elif context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@bench.command()
+@click.option(
+    "--engine", default="half_mrunet", show_default=True, help="Engine file or shipped model."
+)
+@click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result here.",
+)
+def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
+    """What a run of edge-run costs besides the engine, on 1440x1440 JPEG photos."""
+    with reported():
+        with needs("cpu"):
+            from bench.machine import describe
+            from bench.pipeline import measure
+            from edge.files import replacing
+        machine = describe()
+        click.echo(", ".join(f"{key} {value}" for key, value in machine.items()))
+        result = measure(engine, frames)
+        click.echo(result.as_text())
+        if json_path:
+            content = {"machine": machine, "engine": engine, **asdict(result)}
+            with replacing(json_path) as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@bench.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--engine", default="half_mrunet", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
+def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
+    """Paint a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
+    with reported():
+        with needs("cpu"):
+            from bench.demo import paint_clip, run_edge
+        click.echo(f"painting {frames} frames of a belt (seed {seed})")
+        clip = paint_clip(folder, seed, frames)
+        out = folder / "results"
+        click.echo(f"edge-run --source {clip.path} --engine {engine} --out {out}")
+        counts = list(run_edge(clip, engine, out))
+        click.echo(f"\n{'frame':<8}{'true':>8}{'found':>8}{'missed':>8}{'false':>8}")
+        for index, frame in enumerate(counts):
+            click.echo(
+                f"{index:<8}{frame.true:>8}{frame.found:>8}{frame.missed:>8}{frame.false:>8}"
+            )
+        true, found = sum(c.true for c in counts), sum(c.found for c in counts)
+        false = sum(c.false for c in counts)
+        click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
+        click.echo(f"\nfound {found} of {true} particles, {false} false alarms")
+        click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")

@@ -1,0 +1,65 @@
+"""The demo: paint a belt clip, run edge-run on it, hold its count against the truth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BadArgumentError, ToolError
+from train.data.synth import belt_clip
+from train.metrics import ObjectCounts, object_counts
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file and the true masks (H,W) uint8 of its frames."""
+
+    path: Path
+    masks: list[NDArray[np.uint8]]
+
+
+def paint_clip(folder: Path, seed: int, frames: int) -> Clip:
+    """Paint a belt of 1440x1440 px frames into folder/belt.avi.
+
+    Raises:
+        BadArgumentError: the folder is not empty.
+        ToolError: OpenCV cannot write the video.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise BadArgumentError(f"{folder}: is not empty; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path, masks = folder / "belt.avi", []
+    writer: cv2.VideoWriter | None = None
+    for frame in belt_clip(seed, frames):
+        if writer is None:
+            size = (frame.image.shape[1], frame.image.shape[0])
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 2.0, size)
+            if not writer.isOpened():
+                raise ToolError(f"{path}: OpenCV cannot write this video")
+        writer.write(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+        masks.append(frame.mask)
+    if writer is not None:
+        writer.release()
+    return Clip(path, masks)
+
+
+def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:
+    """Run edge-run on the clip as a user would, then count frame by frame.
+
+    Raises:
+        ToolError: edge-run fails.
+    """
+    command = ["--source", str(clip.path), "--engine", engine, "--out", str(out)]
+    code = "from edge.cli import edge_run; edge_run()"
+    if subprocess.run([sys.executable, "-c", code, *command], check=False).returncode:
+        raise ToolError("edge-run failed")
+    for path, truth in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
+        found = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+        yield object_counts(found, truth)

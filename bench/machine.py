@@ -1,0 +1,47 @@
+"""The machine a number was measured on, in words."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = (
+    "microplastic-edge",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+)
+
+
+def describe() -> dict[str, str | int]:
+    """CPU, cores usable, system, Python and the versions of what is installed."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            # Arm boards name themselves under "Model", x86 under "model name".
+            key, _, value = line.partition(":")
+            if key.strip().lower() in {"model name", "model"} and not value.strip().isdigit():
+                return value.strip()
+    return platform.processor() or "unknown"

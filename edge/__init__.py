@@ -1,0 +1,1 @@
+"""edge: what runs on the device. NumPy, OpenCV and click; never torch."""

@@ -1,0 +1,92 @@
+"""edge-run: frames in, particles out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.errors import needs, reported
+
+if TYPE_CHECKING:
+    from edge.run import Summary
+    from edge.sinks.sink import Result
+
+
+@click.command()
+@click.option("--camera", type=click.IntRange(min=0), help="Number of a camera.")
+@click.option("--source", help="Image, folder of images, glob of images, or video file.")
+@click.option(
+    "--engine",
+    "engine_name",
+    default="half_mrunet",
+    show_default=True,
+    help="Engine file, or the name of a shipped model (half_mrunet, quarter_mrunet).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New folder for overlays, masks, particles.jsonl, particles.csv and "
+    "summary.json; nothing is written without it.",
+)
+@click.option(
+    "--mm-per-pixel",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Scale of the frames; adds lengths in mm to the records.",
+)
+def edge_run(
+    camera: int | None,
+    source: str | None,
+    engine_name: str,
+    out: Path | None,
+    mm_per_pixel: float | None,
+) -> None:
+    """Find microplastic particles in the frames of a camera or a file.
+
+    \b
+    edge-run --camera 0 --engine half_mrunet.onnx
+    edge-run --source photos/ --out results --mm-per-pixel 0.05
+
+    Ctrl-C ends a run after the frame in work; everything found by then is written.
+    """
+    if (camera is None) == (source is None):
+        raise click.UsageError("give either --camera N or --source FILE")
+    with reported():
+        with needs("cpu"):
+            from edge.engines import open_engine
+            from edge.run import run
+            from edge.sinks import open_sinks
+            from edge.sources import open_source
+            from edge.sources.camera import CameraSource
+        frames = CameraSource(camera) if camera is not None else open_source(source or "")
+        engine = open_engine(engine_name)
+        click.echo(f"{engine.info.model} on {engine.device}")
+        sinks = open_sinks(out, mm_per_pixel) if out else []
+        if frames.total is None:
+
+            def report(result: Result) -> None:
+                click.echo(
+                    f"\rframe {result.frame.index}: {len(result.particles)} particles   ", nl=False
+                )
+
+            summary = run(frames, engine, sinks, report)
+            click.echo()
+        else:
+            with click.progressbar(length=frames.total, label="frames") as bar:
+                summary = run(frames, engine, sinks, lambda _: bar.update(1))
+        if out:
+            summary.write(out / "summary.json")
+        _show(summary, out)
+
+
+def _show(summary: Summary, out: Path | None) -> None:
+    for message in summary.skipped:
+        click.echo(f"skipped {message}", err=True)
+    skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+    click.echo(f"{summary.frames} frames{skipped}, {summary.particles} particles")
+    click.echo(f"{'ms a frame':<12}{'p50':>10}{'p99':>10}")
+    for stage, ms in summary.latency_ms.items():
+        click.echo(f"{stage:<12}{ms['p50']:>10.2f}{ms['p99']:>10.2f}")
+    if out:
+        click.echo(f"results in {out}")

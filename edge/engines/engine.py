@@ -1,0 +1,83 @@
+"""What every engine is, whichever backend runs it.
+
+The contract: input `image` uint8 (N,H,W,3) RGB, output `probability` uint8 (N,1,H,W), 0..255.
+Normalisation, sigmoid and rounding live inside the graph; what the runtime must know about it
+travels as `EngineInfo`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ToolError
+
+INPUT, OUTPUT = "image", "probability"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine file says about itself.
+
+    Attributes:
+        model: key of the network.
+        halo: px from a cut edge of a tile that must not be used.
+        multiple: tile sizes and origins are multiples of this, px.
+        threshold: probability 0..1 from which on a pixel is a particle.
+        mean, std: normalisation inside the graph, grey levels per RGB channel.
+        training: what the weights were trained on, and their scores.
+        content_hash: SHA-256 of the graph and its weights, metadata left out.
+    """
+
+    model: str
+    halo: int
+    multiple: int
+    threshold: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    training: dict[str, Any]
+    content_hash: str
+
+    @property
+    def level(self) -> int:
+        """The threshold as a grey level: a pixel this bright or brighter is a particle."""
+        return max(1, round(self.threshold * 255))
+
+    def metadata(self) -> dict[str, str]:
+        """Each attribute as JSON, as it travels in a file."""
+        return {key: json.dumps(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], where: str) -> EngineInfo:
+        """Read what `metadata` wrote; `where` names the file in the error.
+
+        Raises:
+            ToolError: an entry is missing or damaged.
+        """
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            try:
+                values[field.name] = json.loads(metadata[field.name])
+            except (KeyError, ValueError):
+                raise ToolError(
+                    f"{where}: is not an engine of this toolkit (its metadata lacks a readable "
+                    f"{field.name!r}); write one with export-trt"
+                ) from None
+        values["mean"], values["std"] = tuple(values["mean"]), tuple(values["std"])
+        return cls(**values)
+
+
+class Engine(Protocol):
+    """A network ready to run; `device` names where, in words."""
+
+    info: EngineInfo
+    device: str
+
+    def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB."""
+        ...

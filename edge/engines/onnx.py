@@ -1,0 +1,70 @@
+"""Engines in ONNX Runtime: TensorRT, CUDA or CPU, whichever is there first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.engines.engine import INPUT, OUTPUT, EngineInfo
+from edge.errors import ToolError, needs
+
+PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+class OnnxEngine:
+    """An .onnx file of ours in ONNX Runtime.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        ToolError: the file is no ONNX model, or not one that `export-trt` wrote.
+    """
+
+    info: EngineInfo
+    device: str
+
+    def __init__(self, path: Path) -> None:
+        with needs("cpu"):
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # a provider that cannot start is told by `device`
+        available = onnxruntime.get_available_providers()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=[p for p in PROVIDERS if p in available]
+            )
+        # ONNX Runtime's exceptions share no base class of their own.
+        except Exception as error:
+            raise ToolError(
+                f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); "
+                f"write the engine again with export-trt"
+            ) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.info = EngineInfo.from_metadata(metadata, str(path))
+        provider = self._session.get_providers()[0]
+        self.device = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
+        # On a CPU a batch only takes memory: its tiles are computed one after the other anyway.
+        self._batch = 1 if provider == "CPUExecutionProvider" else 16
+
+    def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
+
+        Raises:
+            ToolError: ONNX Runtime fails, out of memory for example.
+        """
+        count, height, width, _ = tiles.shape
+        probability = np.empty((count, 1, height, width), np.uint8)
+        for start in range(0, count, self._batch):
+            chosen = slice(start, start + self._batch)
+            try:
+                (probability[chosen],) = self._session.run([OUTPUT], {INPUT: tiles[chosen]})
+            except Exception as error:
+                raise ToolError(
+                    f"the engine failed in ONNX Runtime: {_first_line(error)}"
+                ) from error
+        return probability
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

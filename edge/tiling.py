@@ -1,0 +1,233 @@
+"""Cut a frame into overlapping tiles and stitch their probabilities into one map.
+
+A convolution near the edge of a tile sees zeros where the frame goes on, so only what lies farther
+than the halo from a cut edge is used. With a halo of at least the network's receptive-field radius,
+and tile origins on the network's pooling grid, the stitched map is the map of the whole frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ToolError
+
+# Half MultiResUNet in ONNX Runtime needs about 100 MB for a tile of this size.
+MAX_TILE_PIXELS = 640 * 640
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a plan, in px: `starts` of the tiles, and `spans`, the part each tile fills."""
+
+    frame: int
+    canvas: int
+    tile: int
+    starts: tuple[int, ...]
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """(begin, end) of what each tile fills: neighbours meet in the middle of their overlap."""
+        middles = [(right + left + self.tile) // 2 for left, right in pairwise(self.starts)]
+        bounds = [0, *(min(middle, self.frame) for middle in middles), self.frame]
+        return tuple(pairwise(bounds))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the tiles of a frame lie; tiles are numbered row by row.
+
+    The frame is first padded right and below to the canvas, by repeating its last pixels.
+    """
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def frame_hw(self) -> tuple[int, int]:
+        return self.rows.frame, self.columns.frame
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        return self.rows.canvas, self.columns.canvas
+
+    @property
+    def tile_hw(self) -> tuple[int, int]:
+        return self.rows.tile, self.columns.tile
+
+    @property
+    def count(self) -> int:
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that the network computes for one frame."""
+        return self.count * self.rows.tile * self.columns.tile
+
+    def origins(self) -> Iterator[tuple[int, int]]:
+        """Top left corner (y, x) of every tile."""
+        for top in self.rows.starts:
+            for left in self.columns.starts:
+                yield top, left
+
+
+def plan(
+    frame_hw: tuple[int, int],
+    *,
+    multiple: int,
+    halo: int,
+    max_tile_pixels: int = MAX_TILE_PIXELS,
+) -> Plan:
+    """The plan that computes the fewest pixels with tiles of at most `max_tile_pixels`.
+
+    Args:
+        frame_hw: height and width of the frame, px.
+        multiple: tile sizes and origins are multiples of this (the network's 2**levels).
+        halo: px from a cut edge of a tile that are not used.
+        max_tile_pixels: limit on height * width of a tile; bounds the memory of the engine.
+
+    Raises:
+        ToolError: the frame is empty, or no tile within the limit has room for the halo.
+    """
+    _check(frame_hw, halo)
+    best: Plan | None = None
+    height, width = frame_hw
+    for rows in _splits(height, multiple, halo):
+        for columns in _splits(width, multiple, halo):
+            if rows.tile * columns.tile <= max_tile_pixels:
+                candidate = Plan(rows, columns)
+                if best is None or (candidate.pixels, candidate.count) < (best.pixels, best.count):
+                    best = candidate
+                # More columns would only add overlap.
+                break
+    if best is None:
+        raise ToolError(
+            f"no tile of at most {max_tile_pixels} pixels has room for a halo of {halo} px "
+            f"on each side: allow larger tiles"
+        )
+    return best
+
+
+def plan_fixed(
+    frame_hw: tuple[int, int], tile_hw: tuple[int, int], *, multiple: int, halo: int
+) -> Plan:
+    """The plan with the fewest tiles of one given size, for an engine built for that size.
+
+    Raises:
+        ToolError: the frame is empty, the tile is no multiple of `multiple`, or the halo leaves
+            nothing of a tile that is smaller than the frame.
+    """
+    _check(frame_hw, halo)
+    axes = []
+    for frame, tile in zip(frame_hw, tile_hw, strict=True):
+        if tile < 1 or tile % multiple:
+            raise ToolError(f"a tile of {tile} px is not a multiple of {multiple}")
+        canvas = max(_round_up(frame, multiple), tile)
+        step = tile - _overlap(multiple, halo)
+        if canvas > tile and step <= 0:
+            raise ToolError(f"a halo of {halo} px on each side leaves nothing of a {tile} px tile")
+        count = 1 if canvas == tile else 1 + -(-(canvas - tile) // step)
+        axes.append(_axis(frame, canvas, tile, count, step))
+    return Plan(*axes)
+
+
+def paper_grid(
+    frame_hw: tuple[int, int], multiple: int, *, tile: int = 512, count: int = 4
+) -> Plan:
+    """The paper's grid (Section 4): `count` x `count` crops of `tile` px spread over the photo.
+
+    A 1440x1440 photo becomes 16 crops of 512x512 that share about 100 px borders. A photo no
+    larger than a crop becomes one crop.
+
+    Raises:
+        ToolError: the frame is empty or too large for the grid to cover.
+    """
+    _check(frame_hw, 0)
+    axes = []
+    for frame in frame_hw:
+        canvas = _round_up(frame, multiple)
+        side = min(tile, canvas)
+        number = 1 if canvas == side else count
+        if number * side < canvas:
+            raise ToolError(
+                f"{count} crops of {tile} px do not cover a photo of {frame} px: use larger crops"
+            )
+        room = (canvas - side) // multiple
+        starts = tuple(round(i * room / max(number - 1, 1)) * multiple for i in range(number))
+        axes.append(Axis(frame, canvas, side, starts))
+    return Plan(*axes)
+
+
+def cut(frame: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
+    """Tiles (N,h,w,C) of a frame (H,W,C), or (N,h,w) of a map (H,W).
+
+    Raises:
+        ValueError: the frame is not of the size the plan was made for.
+    """
+    if frame.shape[:2] != plan.frame_hw:
+        raise ValueError(f"plan for {plan.frame_hw}, frame of {frame.shape[:2]}")
+    below, right = (c - f for c, f in zip(plan.canvas_hw, plan.frame_hw, strict=True))
+    if below or right:
+        frame = np.asarray(
+            cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE), frame.dtype
+        )
+    height, width = plan.tile_hw
+    tiles = np.empty((plan.count, height, width, *frame.shape[2:]), frame.dtype)
+    for tile, (top, left) in zip(tiles, plan.origins(), strict=True):
+        tile[...] = frame[top : top + height, left : left + width]
+    return tiles
+
+
+def stitch(tiles: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    """One map (H,W) of the frame's size from tile maps (N,1,h,w) of any dtype.
+
+    Raises:
+        ValueError: the tiles are not those of the plan.
+    """
+    if tiles.shape != (plan.count, 1, *plan.tile_hw):
+        raise ValueError(f"plan of {plan.count} tiles {plan.tile_hw}, got {tiles.shape}")
+    stitched = np.empty(plan.frame_hw, tiles.dtype)
+    maps = iter(tiles[:, 0])
+    for top, (y0, y1) in zip(plan.rows.starts, plan.rows.spans, strict=True):
+        for left, (x0, x1) in zip(plan.columns.starts, plan.columns.spans, strict=True):
+            stitched[y0:y1, x0:x1] = next(maps)[y0 - top : y1 - top, x0 - left : x1 - left]
+    return stitched
+
+
+def _check(frame_hw: tuple[int, int], halo: int) -> None:
+    if min(frame_hw) < 1:
+        raise ToolError(f"a frame of {frame_hw[0]}x{frame_hw[1]} px holds no pixels")
+    if halo < 0:
+        raise ToolError(f"a halo of {halo} px is negative")
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _overlap(multiple: int, halo: int) -> int:
+    """Px that neighbouring tiles share: a halo each, and origins stay on the grid."""
+    return _round_up(2 * halo, multiple)
+
+
+def _axis(frame: int, canvas: int, tile: int, count: int, step: int) -> Axis:
+    return Axis(frame, canvas, tile, tuple(min(i * step, canvas - tile) for i in range(count)))
+
+
+def _splits(frame: int, multiple: int, halo: int) -> Iterator[Axis]:
+    """Every way to split one axis, one tile first, each with its smallest tile."""
+    canvas, overlap = _round_up(frame, multiple), _overlap(multiple, halo)
+    yield _axis(frame, canvas, canvas, 1, canvas)
+    previous = canvas
+    for count in range(2, canvas // multiple + 1):
+        tile = _round_up(-(-(canvas + (count - 1) * overlap) // count), multiple)
+        if tile <= overlap or tile >= previous:
+            break
+        previous = tile
+        yield _axis(frame, canvas, tile, count, tile - overlap)

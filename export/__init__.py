@@ -1,0 +1,1 @@
+"""export: from a checkpoint to a verified engine. Stands on `train` and `edge`."""

@@ -1,0 +1,96 @@
+"""Checkpoints: weights and what a later step must know about them; no pickled code."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge.errors import ToolError
+from edge.files import replacing
+from train.models.catalogue import MODELS, build
+from train.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the training photos per RGB channel, in grey levels 0..255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`threshold`: probability from which on a pixel is a particle; `training`: what was done."""
+
+    model: str
+    normalisation: Normalisation
+    threshold: float
+    training: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    @property
+    def spec(self) -> ModelSpec:
+        return MODELS[self.model]
+
+    def module(self) -> nn.Module:
+        """The network with these weights, in evaluation mode."""
+        network = build(self.spec)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write `checkpoint`; an earlier file stays whole until the new one is.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = asdict(checkpoint)
+    # Unlike torch's own writer, a plain file handle reports a full disk as an OSError.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint of `train fit`; code in the file is never run.
+
+    Raises:
+        ToolError: the file is missing, is no checkpoint, or its weights do not fit its model.
+    """
+    advice = "give a .pt file written by 'train fit'"
+    if not path.is_file():
+        raise ToolError(f"{path}: no such file; {advice}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
+        raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from None
+    try:
+        content["normalisation"] = Normalisation(**content["normalisation"])
+        checkpoint = Checkpoint(**content)
+        known = checkpoint.model in MODELS
+    except (TypeError, KeyError):
+        raise ToolError(f"{path}: not one of our checkpoints; {advice}") from None
+    if not known:
+        raise ToolError(
+            f"{path}: is of model {checkpoint.model!r}; must be one of {', '.join(MODELS)}"
+        )
+    expected = {name: tensor.shape for name, tensor in build(checkpoint.spec).state_dict().items()}
+    found = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise ToolError(
+                f"{path}: does not fit {checkpoint.model}: {name} should be "
+                f"{_shape(expected.get(name))}, is {_shape(found.get(name))}"
+            )
+    return checkpoint
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else "x".join(map(str, shape))

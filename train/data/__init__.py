@@ -1,0 +1,1 @@
+"""Photos and masks: found, cut into crops, or painted."""

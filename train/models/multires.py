@@ -1,0 +1,86 @@
+"""MultiResUNet, Half and Quarter MultiResUNet (Eqs. 10-24)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from train.models.spec import MultiResSpec
+
+
+class MultiResBlock(nn.Module):
+    """Three 3x3 convolutions in a row, all kept, plus a 1x1 shortcut (Eqs. 10-14)."""
+
+    def __init__(self, cin: int, width: int) -> None:
+        super().__init__()
+        widths = MultiResSpec.block_widths(width)
+        inputs = (cin, *widths)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(inputs, widths, strict=False)
+        )
+        self.shortcut = nn.Conv2d(cin, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = []
+        y = x
+        for conv in self.convs:
+            y = functional.relu(conv(y))
+            features.append(y)
+        shortcut: Tensor = self.shortcut(x)
+        return torch.cat(features, dim=1) + shortcut
+
+
+class ResidualUnit(nn.Module):
+    """ReLU(conv1x1(x)) + ReLU(conv3x3(x)) (Eqs. 15-16)."""
+
+    def __init__(self, cin: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(cin, width, 1)
+        self.conv3 = nn.Conv2d(cin, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.conv1(x)) + functional.relu(self.conv3(x))
+
+
+def _residual_path(cin: int, width: int) -> nn.Sequential:
+    inputs = (cin, *(width,) * (MultiResSpec.RESIDUAL_UNITS - 1))
+    return nn.Sequential(*(ResidualUnit(c, width) for c in inputs))
+
+
+class MultiResUNet(nn.Module):
+    """float32 (N,3,H,W) -> logits (N,1,H,W); H and W multiples of `spec.multiple`."""
+
+    def __init__(self, spec: MultiResSpec) -> None:
+        super().__init__()
+        inputs = (spec.stem, *spec.encoder)
+        self.stem = nn.Conv2d(3, spec.stem, 3, padding=1)
+        self.encoder = nn.ModuleList(
+            MultiResBlock(cin, width) for cin, width in zip(inputs, spec.encoder, strict=False)
+        )
+        self.bottom = MultiResBlock(inputs[-1], spec.bottom)
+        self.residual = nn.ModuleList(
+            _residual_path(cin, width)
+            for cin, width in zip(spec.encoder, spec.residual, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            MultiResBlock(cin, width)
+            for cin, width in zip(spec.decoder_inputs(), spec.encoder, strict=True)
+        )
+        self.head = nn.Conv2d(spec.encoder[0], 1, spec.head_kernel, padding=spec.head_kernel // 2)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        skips = []
+        for block in self.encoder:
+            x = functional.relu(block(x))
+            skips.append(x)
+            x = self.pool(x)
+        x = functional.relu(self.bottom(x))
+        for level in reversed(range(len(skips))):
+            up = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = torch.cat([self.residual[level](skips[level]), up], dim=1)
+            x = functional.relu(self.decoder[level](x))
+        logits: Tensor = self.head(x)
+        return logits

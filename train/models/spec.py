@@ -1,0 +1,251 @@
+"""What a network is, as numbers: widths in, parameters, FLOPs and receptive field out.
+
+A spec says nothing about PyTorch; `unet.py` and `multires.py` build the real modules from it, and
+`catalogue.py` holds the five networks of the paper.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One `kernel` x `kernel` convolution with bias at resolution 1 / 2**`level`."""
+
+    kernel: int
+    cin: int
+    cout: int
+    level: int
+
+    def params(self) -> int:
+        """Weights and biases."""
+        return (self.cin * self.kernel * self.kernel + 1) * self.cout
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the convolutions of each part look, in pixels of their own level."""
+
+    encoder: tuple[int, ...]
+    skip: tuple[int, ...]
+    bottom: int
+    decoder: tuple[int, ...]
+    head: int
+
+
+@dataclass(frozen=True)
+class ModelSpec(ABC):
+    """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame."""
+
+    key: str
+    title: str
+
+    @property
+    @abstractmethod
+    def levels(self) -> int:
+        """How many times the network halves the image."""
+
+    @abstractmethod
+    def convs(self) -> Iterator[Conv]:
+        """Every convolution, encoder to head."""
+
+    @abstractmethod
+    def pooled_channels(self) -> tuple[int, ...]:
+        """Channels that max pooling carries from level l to level l + 1."""
+
+    @abstractmethod
+    def additions(self) -> Iterator[tuple[int, int]]:
+        """(channels, level) of every residual addition."""
+
+    @abstractmethod
+    def reach(self) -> Reach:
+        """Kernel radii summed over each part of the network."""
+
+    @property
+    def multiple(self) -> int:
+        """Image height and width must be multiples of this, 2**levels."""
+        return 1 << self.levels
+
+    def params(self) -> int:
+        """Number of trainable parameters (Table 4)."""
+        return sum(conv.params() for conv in self.convs())
+
+    def flops(self, height: int = 512, width: int = 512) -> int:
+        """Floating point operations of one image by the paper's rule (Table 4).
+
+        A convolution costs 2*k*k*Cin*Cout*H*W and Cout*H*W for its bias, max pooling 4 an output
+        element, a residual addition 1 an element; activations, upsampling and concatenation cost
+        nothing.
+
+        Raises:
+            ValueError: height or width is not a multiple of `multiple`.
+        """
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(f"{height}x{width} is not a multiple of {self.multiple}")
+
+        def pixels(level: int) -> int:
+            return (height >> level) * (width >> level)
+
+        total = sum(
+            (2 * c.kernel**2 * c.cin * c.cout + c.cout) * pixels(c.level) for c in self.convs()
+        )
+        total += sum(
+            4 * channels * pixels(level + 1)
+            for level, channels in enumerate(self.pooled_channels())
+        )
+        return total + sum(channels * pixels(level) for channels, level in self.additions())
+
+    def receptive_field_radius(self) -> int:
+        """Farthest input pixel, in px along one axis, that can change an output pixel.
+
+        Exact: the interval of input pixels is followed back through every path for every phase of
+        the output pixel in the pooling grid (pooling and upsampling reach farther on one side).
+        """
+        reach = self.reach()
+
+        def through_encoder(level: int, lo: int, hi: int) -> tuple[int, int]:
+            lo, hi = lo - reach.encoder[level], hi + reach.encoder[level]
+            return through_encoder(level - 1, 2 * lo, 2 * hi + 1) if level else (lo, hi)
+
+        def through_decoder(level: int, lo: int, hi: int) -> tuple[int, int]:
+            if level == self.levels:
+                lo, hi = lo - reach.bottom, hi + reach.bottom
+                return through_encoder(level - 1, 2 * lo, 2 * hi + 1)
+            lo, hi = lo - reach.decoder[level], hi + reach.decoder[level]
+            skip = through_encoder(level, lo - reach.skip[level], hi + reach.skip[level])
+            deep = through_decoder(level + 1, lo // 2, hi // 2)
+            return min(skip[0], deep[0]), max(skip[1], deep[1])
+
+        radius = 0
+        for phase in range(self.multiple):
+            lo, hi = through_decoder(0, phase - reach.head, phase + reach.head)
+            radius = max(radius, phase - lo, hi - phase)
+        return radius
+
+
+@dataclass(frozen=True)
+class UNetSpec(ModelSpec):
+    """U-net family (Eqs. 4-9): a stage is two 3x3 convolutions with one ReLU after the pair.
+
+    `encoder` and `decoder` hold the two widths of each level's pair, level 0 first; a decoder pair
+    reads the level's skip and the upsampled output of the level below, concatenated.
+    """
+
+    encoder: tuple[tuple[int, int], ...]
+    bottom: tuple[int, int]
+    decoder: tuple[tuple[int, int], ...]
+
+    @property
+    def levels(self) -> int:
+        return len(self.encoder)
+
+    def decoder_inputs(self) -> tuple[int, ...]:
+        """Channels that each level's decoder pair reads: skip + upsampled."""
+        below = (*(pair[1] for pair in self.decoder[1:]), self.bottom[1])
+        return tuple(pair[1] + up for pair, up in zip(self.encoder, below, strict=True))
+
+    def convs(self) -> Iterator[Conv]:
+        def pair(cin: int, widths: tuple[int, int], level: int) -> Iterator[Conv]:
+            yield Conv(3, cin, widths[0], level)
+            yield Conv(3, widths[0], widths[1], level)
+
+        cin = 3
+        for level, widths in enumerate((*self.encoder, self.bottom)):
+            yield from pair(cin, widths, level)
+            cin = widths[1]
+        for level in reversed(range(self.levels)):
+            yield from pair(self.decoder_inputs()[level], self.decoder[level], level)
+        yield Conv(1, self.decoder[0][1], 1, 0)
+
+    def pooled_channels(self) -> tuple[int, ...]:
+        return tuple(pair[1] for pair in self.encoder)
+
+    def additions(self) -> Iterator[tuple[int, int]]:
+        return iter(())
+
+    def reach(self) -> Reach:
+        twos = (2,) * self.levels
+        return Reach(encoder=twos, skip=(0,) * self.levels, bottom=2, decoder=twos, head=0)
+
+
+@dataclass(frozen=True)
+class MultiResSpec(ModelSpec):
+    """MultiResUNet family (Eqs. 10-24).
+
+    The widths are not printed in the paper: they were solved from the totals of Table 4, which
+    they meet digit for digit, but other widths would meet them too.
+
+    Level 0 is a 3x3 stem without activation, then a MultiRes block; a decoder block has its
+    level's encoder width and reads the residual path of the skip and the upsampled level below.
+    """
+
+    stem: int
+    encoder: tuple[int, ...]
+    bottom: int
+    residual: tuple[int, ...]
+    head_kernel: int
+
+    # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
+    RESIDUAL_UNITS = 4
+    BLOCK_CONVS = 3
+
+    @property
+    def levels(self) -> int:
+        return len(self.encoder)
+
+    @staticmethod
+    def block_widths(width: int) -> tuple[int, int, int]:
+        """Widths of the three 3x3 convolutions that make a block `width` channels wide."""
+        first, second = width // 6, width // 3
+        return first, second, width - first - second
+
+    def decoder_inputs(self) -> tuple[int, ...]:
+        """Channels that each level's decoder block reads: residual path + upsampled."""
+        below = (*self.encoder[1:], self.bottom)
+        return tuple(path + up for path, up in zip(self.residual, below, strict=True))
+
+    def convs(self) -> Iterator[Conv]:
+        def block(cin: int, width: int, level: int) -> Iterator[Conv]:
+            previous = cin
+            for cout in self.block_widths(width):
+                yield Conv(3, previous, cout, level)
+                previous = cout
+            yield Conv(1, cin, width, level)
+
+        yield Conv(3, 3, self.stem, 0)
+        cin = self.stem
+        for level, width in enumerate((*self.encoder, self.bottom)):
+            yield from block(cin, width, level)
+            cin = width
+        for level in reversed(range(self.levels)):
+            cin, path = self.encoder[level], self.residual[level]
+            for _ in range(self.RESIDUAL_UNITS):
+                yield Conv(1, cin, path, level)
+                yield Conv(3, cin, path, level)
+                cin = path
+            yield from block(self.decoder_inputs()[level], self.encoder[level], level)
+        yield Conv(self.head_kernel, self.encoder[0], 1, 0)
+
+    def pooled_channels(self) -> tuple[int, ...]:
+        return self.encoder
+
+    def additions(self) -> Iterator[tuple[int, int]]:
+        yield self.bottom, self.levels
+        for level in range(self.levels):
+            yield self.encoder[level], level
+            yield self.encoder[level], level
+            for _ in range(self.RESIDUAL_UNITS):
+                yield self.residual[level], level
+
+    def reach(self) -> Reach:
+        blocks = (self.BLOCK_CONVS,) * self.levels
+        return Reach(
+            encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
+            skip=(self.RESIDUAL_UNITS,) * self.levels,
+            bottom=self.BLOCK_CONVS,
+            decoder=blocks,
+            head=self.head_kernel // 2,
+        )
