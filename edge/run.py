@@ -18,6 +18,7 @@ from edge.latency import Stopwatch
 from edge.particles import find_particles, particle_mask
 from edge.sinks.sink import Result, Sink
 from edge.sources.source import Source
+from edge.writer import Writer
 
 ENGINE_STAGE = "engine"
 
@@ -61,10 +62,7 @@ def run(
     clock = Stopwatch()
     frames = particles = 0
     incoming = iter(source)
-    with contextlib.ExitStack() as stack:
-        for sink in sinks:
-            stack.callback(sink.close)
-        stopping = stack.enter_context(_stop_signals())
+    with Writer(sinks, clock) as writer, _stop_signals() as stopping:
         while not stopping:
             with clock.stage("read"):
                 frame = next(incoming, None)
@@ -82,9 +80,8 @@ def run(
             with clock.stage("particles"):
                 mask = particle_mask(probability, info.level)
                 result = Result(frame, mask, find_particles(probability, mask))
-            with clock.stage("write"):
-                for sink in sinks:
-                    sink.write(result)
+            with clock.stage("queue"):
+                writer.write(result)
             frames += 1
             particles += len(result.particles)
             report(result)

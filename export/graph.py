@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
-from train.checkpoint import Checkpoint
+from train.checkpoint import Checkpoint, probability
 
 OPSET = 18
 
@@ -26,6 +26,7 @@ class EngineGraph(nn.Module):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.network = checkpoint.module()
+        self.prior = checkpoint.prior
         normalisation = checkpoint.normalisation
         mean, std = torch.tensor(normalisation.mean), torch.tensor(normalisation.std)
         # (x - mean) / std as one multiplication and one addition.
@@ -38,7 +39,7 @@ class EngineGraph(nn.Module):
         # Cast before transposing: TensorRT's parser does not transpose uint8.
         x = image.to(torch.float32).permute(0, 3, 1, 2)
         logits = self.network(x * self.scale + self.shift)
-        return (torch.sigmoid(logits) * 255).round().to(torch.uint8)
+        return (probability(logits, self.prior) * 255).round().to(torch.uint8)
 
 
 def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:

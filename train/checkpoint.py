@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from dataclasses import asdict, dataclass
@@ -25,12 +26,29 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
+def probability(logits: Tensor, prior: float) -> Tensor:
+    """Probability of a particle 0..1, same shape, from logits trained with `weighted_bce`.
+
+    That loss multiplies the odds of a particle by w_T / w_F = (1 - prior) / prior (Eqs. 25-29).
+    Undone, the decision falls in the middle of 0..255 and not in its last grey level.
+    """
+    return torch.sigmoid(logits + math.log(prior / (1 - prior)))
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """`threshold`: probability from which on a pixel is a particle; `training`: what was done."""
+    """Weights and what a later step must know about them.
+
+    Attributes:
+        prior: share of particle pixels in the training crops. The loss weighs both classes alike,
+            as if it were one half; `probability` undoes that.
+        threshold: probability from which on a pixel is a particle.
+        training: what was done, and how well it scored.
+    """
 
     model: str
     normalisation: Normalisation
+    prior: float
     threshold: float
     training: dict[str, Any]
     weights: dict[str, Tensor]

@@ -1,0 +1,50 @@
+"""Small things that many tests use."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from train.data.synth import Scene, scene
+
+
+def write_rgb(path: Path, image: NDArray[np.uint8]) -> Path:
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path
+
+
+@pytest.fixture(scope="session")
+def sand() -> Scene:
+    """A painted scene of 160x200 px with a dozen particles."""
+    return scene(np.random.default_rng(11), 160, 200, particles=12)
+
+
+@pytest.fixture
+def photo(tmp_path: Path, sand: Scene) -> Path:
+    """That scene as a PNG file."""
+    return write_rgb(tmp_path / "photo.png", sand.image)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of quarter_mrunet with random weights."""
+    import torch
+
+    from train.checkpoint import Checkpoint, Normalisation, save
+    from train.models.catalogue import MODELS, build
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "quarter.pt"
+    weights = build(MODELS["quarter_mrunet"]).state_dict()
+    normalisation = Normalisation((140.0, 120.0, 100.0), (30.0, 31.0, 32.0))
+    training = {
+        "data": "none",
+        "steps": 0,
+        "validation_at_threshold": dict.fromkeys(
+            ("precision", "recall", "f1", "miou", "rw_f1", "rw_miou"), 0.25
+        ),
+    }
+    save(Checkpoint("quarter_mrunet", normalisation, 0.4, 0.5, training, weights), path)
+    return path

@@ -1,0 +1,100 @@
+"""Four packages, each standing on the ones before it."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ("edge", "train", "export", "bench")
+# What edge may import anywhere, and what only inside a function or backend that uses it.
+EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {"onnxruntime"}
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Top-level packages a file imports: (at module level, anywhere)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+
+    def named(nodes: list[ast.AST]) -> set[str]:
+        found = set()
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+        return found
+
+    return named(list(tree.body)), named(list(ast.walk(tree)))
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_import_runs_the_other_way(package: str) -> None:
+    above = set(ORDER[ORDER.index(package) + 1 :])
+    for path in (ROOT / package).rglob("*.py"):
+        assert not imports(path)[1] & above, path
+
+
+def test_edge_imports_heavy_packages_only_where_used() -> None:
+    for path in (ROOT / "edge").rglob("*.py"):
+        at_top, anywhere = (names - sys.stdlib_module_names for names in imports(path))
+        assert at_top <= EDGE_AT_TOP, path
+        assert anywhere <= EDGE_WHERE_USED, path
+
+
+@pytest.mark.parametrize("module", ["edge.run", "train.data.synth", "train.metrics", "bench.demo"])
+def test_the_demo_needs_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["edge-run", "train", "export-trt", "bench"])
+def test_help_answers_at_once(command: str) -> None:
+    script = Path(sys.executable).with_name(command)
+    assert script.exists(), "install the project first: make test does"
+    best = float("inf")
+    for _ in range(5):  # the best of five: the machine may be busy
+        start = time.perf_counter()
+        done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+        best = min(best, time.perf_counter() - start)
+    assert "Usage:" in done.stdout
+    assert best < 0.5
+
+
+HIDDEN = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+sys.argv = {argv!r}
+from {module} import {function}
+{function}()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "function", "argv", "extra"),
+    [
+        ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
+        ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
+        ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
+                                         "--out", "x.pt"], "train"),
+        ("torch", "export.cli", "export_trt", ["export-trt", "x.pt"], "export"),
+        ("onnx", "export.cli", "export_trt", ["export-trt", "x.pt"], "export"),
+    ],
+)  # fmt: skip
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, module: str, function: str, argv: list[str], extra: str, photo: Path
+) -> None:
+    argv = [str(photo) if word == "PHOTO" else word for word in argv]
+    code = HIDDEN.format(package=package, module=module, function=function, argv=argv)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"pip install 'microplastic-edge[{extra}]'" in done.stderr
+    assert package in done.stderr

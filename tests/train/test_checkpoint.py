@@ -1,0 +1,91 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge.errors import ToolError
+from train.checkpoint import Checkpoint, Normalisation, load, probability, save
+from train.models.catalogue import MODELS, build
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    return Checkpoint(
+        model="quarter_mrunet",
+        normalisation=Normalisation((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+        prior=0.004,
+        threshold=0.4,
+        training={"steps": 3},
+        weights=build(MODELS["quarter_mrunet"]).state_dict(),
+    )
+
+
+def test_what_was_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    save(checkpoint, path)
+    loaded = load(path)
+    assert replace(loaded, weights={}) == replace(checkpoint, weights={})
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(loaded.module()(x), checkpoint.module()(x))
+
+
+def test_the_prior_undoes_the_weights_of_the_loss() -> None:
+    """Where weighted odds are even, a pixel is a particle as often as one is at all."""
+    assert probability(torch.zeros(1), 0.004).item() == pytest.approx(0.004)
+    assert probability(torch.zeros(1), 0.5).item() == 0.5
+
+
+class RunsCode:
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return os.mkdir, ("ran",)
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(RunsCode(), "bad.pt")
+    with pytest.raises(ToolError, match="not a checkpoint that is safe to load"):
+        load(Path("bad.pt"))
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.pop("threshold"), "not one of our checkpoints"),
+        (lambda c: c.update(model="segnet"), "is of model 'segnet'; must be one of unet"),
+        (lambda c: c.update(model="half_mrunet"), "does not fit half_mrunet"),
+        (lambda c: c["weights"].pop("head.bias"), "head.bias should be 1, is absent"),
+        (lambda c: c["weights"].update(extra=torch.zeros(2)), "extra should be absent, is 2"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_says_why(  # type: ignore[no-untyped-def]
+    checkpoint: Checkpoint, tmp_path: Path, change, words: str
+) -> None:
+    path = tmp_path / "model.pt"
+    save(checkpoint, path)
+    content = torch.load(path)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(ToolError, match=words):
+        load(path)
+
+
+def test_a_random_file_and_a_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "random.pt"
+    path.write_bytes(os.urandom(2000))
+    with pytest.raises(ToolError, match="not a checkpoint"):
+        load(path)
+    with pytest.raises(ToolError, match="no such file"):
+        load(tmp_path / "absent.pt")
+
+
+def test_a_failed_save_leaves_the_earlier_file(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    save(checkpoint, path)
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        save(replace(checkpoint, training={"bad": lambda: None}), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,39 @@
+import math
+
+import pytest
+import torch
+
+from train.loss import weighted_bce
+
+
+def test_a_crop_worked_out_by_hand() -> None:
+    """Four pixels, one particle: w_T = 4, w_F = 4/3; log(1 + e**z) by hand."""
+    logits = torch.tensor([[[[0.0, 1.0], [-2.0, 3.0]]]])
+    target = torch.tensor([[[[0, 1], [0, 0]]]])
+    expected = 4 * math.log(1 + math.exp(-1)) + 4 / 3 * (
+        math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(3))
+    )
+    assert weighted_bce(logits, target).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_images_are_weighted_one_by_one_and_averaged() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 1, 8, 8)
+    target = (torch.rand(3, 1, 8, 8) < torch.tensor([0.05, 0.3, 0.7]).view(3, 1, 1, 1)).int()
+    each = [weighted_bce(z[None], y[None]).item() for z, y in zip(logits, target, strict=True)]
+    assert weighted_bce(logits, target).item() == pytest.approx(sum(each) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize(("wrong_by", "expected"), [(-1e4, 0), (0, 16 * math.log(2)), (1e4, 16e4)])
+def test_crops_of_one_class_and_huge_logits_stay_finite(
+    value: int, wrong_by: float, expected: float
+) -> None:
+    """Without particles (or background) the other class weighs one: the plain cross entropy."""
+    logit = -wrong_by if value else wrong_by
+    logits = torch.full((1, 1, 4, 4), logit, requires_grad=True)
+    loss = weighted_bce(logits, torch.full((1, 1, 4, 4), value))
+    torch.autograd.backward(loss)
+    assert loss.item() == pytest.approx(expected)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from train.models.catalogue import MODELS, build
+from train.models.multires import MultiResBlock, ResidualUnit
+
+# ../shared/table4.md: exact counts behind the paper's Table 4.
+EXACT = {
+    "unet": (21_977_665, 329_656_303_616),
+    "half_unet": (1_772_481, 204_007_014_400),
+    "mrunet": (13_546_931, 204_751_700_992),
+    "half_mrunet": (214_950, 42_900_602_880),
+    "quarter_mrunet": (44_571, 21_919_629_312),
+}
+
+
+@pytest.mark.parametrize("key", EXACT)
+def test_table_4_to_the_last_digit(key: str) -> None:
+    assert (MODELS[key].params(), MODELS[key].flops(512, 512)) == EXACT[key]
+
+
+@pytest.mark.parametrize("key", EXACT)
+def test_the_real_module_agrees(key: str) -> None:
+    """Count what really runs, layer by layer, with hooks, by the paper's rule."""
+    spec = MODELS[key]
+    network = build(spec).eval()
+    flops = 0
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal flops
+        match module:
+            case nn.Conv2d():
+                per_output = 2 * module.in_channels * module.kernel_size[0] ** 2 + 1
+                flops += per_output * output.numel()
+            case nn.MaxPool2d():
+                flops += 4 * output.numel()
+            case MultiResBlock() | ResidualUnit():
+                flops += output.numel()
+
+    for module in network.modules():
+        module.register_forward_hook(count)
+    height, width = 2 * spec.multiple, 3 * spec.multiple
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, height, width)).shape == (1, 1, height, width)
+    assert flops == spec.flops(height, width)
+    assert sum(p.numel() for p in network.parameters()) == spec.params()
+
+
+@pytest.mark.parametrize("key", EXACT)
+def test_receptive_field_radius_is_exact(key: str) -> None:
+    """With positive weights every pixel within the field moves the output, and none beyond."""
+    spec = MODELS[key]
+    radius, multiple = spec.receptive_field_radius(), spec.multiple
+    network = build(spec).eval()
+    for name, parameter in network.named_parameters():
+        # Each layer keeps the scale of its input, so that nothing under- or overflows.
+        value = 0.0 if name.endswith("bias") else 1 / parameter[0].numel()
+        nn.init.constant_(parameter, value)
+    network = network.double()
+    # A strip as narrow as the network allows: the field is the same along both axes.
+    length = -(-2 * radius // multiple) * multiple + 4 * multiple
+    seen = 0
+    with torch.inference_mode():
+        flat = network(torch.ones(1, 3, multiple, length, dtype=torch.float64))
+        for phase in range(multiple):
+            at = length // 2 // multiple * multiple + phase
+            image = torch.ones(1, 3, multiple, length, dtype=torch.float64)
+            image[..., at] += 1e6
+            moved = (network(image) - flat)[0, 0].abs().amax(dim=0) > 0
+            seen = max(seen, int(np.abs(np.flatnonzero(moved.numpy()) - at).max()))
+    assert seen == radius
+
+
+def test_sizes_off_the_multiple_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a multiple of 4"):
+        MODELS["half_mrunet"].flops(510, 512)
