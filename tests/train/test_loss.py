@@ -25,7 +25,9 @@ def test_images_are_weighted_one_by_one_and_averaged() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1])
-@pytest.mark.parametrize(("wrong_by", "expected"), [(-1e4, 0), (0, 16 * math.log(2)), (1e4, 16e4)])
+@pytest.mark.parametrize(
+    ("wrong_by", "expected"), [(-1e4, 0), (0.0, 16 * math.log(2)), (1e4, 16e4)]
+)
 def test_crops_of_one_class_and_huge_logits_stay_finite(
     value: int, wrong_by: float, expected: float
 ) -> None:
