@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,15 +40,13 @@ def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
         with needs("cpu"):
             from bench.machine import describe
             from bench.pipeline import measure
-            from edge.files import replacing
+            from edge.files import write_json
         machine = describe()
         click.echo(", ".join(f"{key} {value}" for key, value in machine.items()))
         result = measure(engine, frames)
         click.echo(result.as_text())
         if json_path:
-            content = {"machine": machine, "engine": engine, **asdict(result)}
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_json(json_path, {"machine": machine, "engine": engine, **asdict(result)})
 
 
 @bench.command()

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import ToolError
+from edge.files import new_folder
 from train.data.synth import belt_clip
 from train.metrics import ObjectCounts, object_counts
 
@@ -32,9 +33,7 @@ def paint_clip(folder: Path, seed: int, frames: int) -> Clip:
         BadArgumentError: the folder is not empty.
         ToolError: OpenCV cannot write the video.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise BadArgumentError(f"{folder}: is not empty; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    new_folder(folder)
     path, masks = folder / "belt.avi", []
     writer: cv2.VideoWriter | None = None
     for frame in belt_clip(seed, frames):
@@ -57,8 +56,7 @@ def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:
         ToolError: edge-run fails.
     """
     command = ["--source", str(clip.path), "--engine", engine, "--out", str(out)]
-    code = "from edge.cli import edge_run; edge_run()"
-    if subprocess.run([sys.executable, "-c", code, *command], check=False).returncode:
+    if subprocess.run([sys.executable, "-m", "edge", *command], check=False).returncode:
         raise ToolError("edge-run failed")
     for path, truth in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
         found = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge import latency
 from edge.errors import ToolError
 from edge.run import ENGINE_STAGE
 from edge.writer import WRITE_STAGE
@@ -59,12 +60,7 @@ class PipelineResult:
         """The result for a terminal."""
         lines = [
             f"{self.device}; {self.frames} frames of {self.side}x{self.side}",
-            f"{'ms a frame':<20}{'p50':>10}{'p99':>10}",
-        ]
-        lines += [
-            f"{s:<20}{ms['p50']:>10.2f}{ms['p99']:>10.2f}" for s, ms in self.latency_ms.items()
-        ]
-        lines += [
+            latency.as_text(self.latency_ms),
             f"{'cut + stitch':<20}{self.cut_and_stitch_ms:>10.2f}",
             f"{'besides the engine':<20}{self.besides_engine_ms:>10.2f}",
             f"peak memory {self.peak_memory_mb:.0f} MB; "
@@ -102,11 +98,10 @@ def measure(engine: str, frames: int, side: int = 1440) -> PipelineResult:
 
 def _watched(arguments: list[str], masks: Path) -> tuple[float, float]:
     """Run edge-run; seconds to its first mask, and its peak memory in MB."""
-    code = "from edge.cli import edge_run; edge_run()"
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-m", "edge", *arguments], stdout=subprocess.DEVNULL, stderr=errors
         )
         first_mask_s = 0.0
         while True:

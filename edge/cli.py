@@ -81,12 +81,12 @@ def edge_run(
 
 
 def _show(summary: Summary, out: Path | None) -> None:
+    from edge.latency import as_text
+
     for message in summary.skipped:
         click.echo(f"skipped {message}", err=True)
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     click.echo(f"{summary.frames} frames{skipped}, {summary.particles} particles")
-    click.echo(f"{'ms a frame':<12}{'p50':>10}{'p99':>10}")
-    for stage, ms in summary.latency_ms.items():
-        click.echo(f"{stage:<12}{ms['p50']:>10.2f}{ms['p99']:>10.2f}")
+    click.echo(as_text(summary.latency_ms))
     if out:
         click.echo(f"results in {out}")

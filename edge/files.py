@@ -1,10 +1,14 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that nothing is lost in."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from edge.errors import BadArgumentError
 
 
 @contextlib.contextmanager
@@ -19,3 +23,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as JSON; an earlier file stays whole until the new one is."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def new_folder(path: Path) -> None:
+    """Make sure that `path` is an empty folder; nothing that is there is ever overwritten.
+
+    Raises:
+        BadArgumentError: it is a file, or a folder that holds something.
+        OSError: it cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadArgumentError(f"{path}: is a file; name a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise BadArgumentError(f"{path}: is not empty; name a new folder")
+    path.mkdir(parents=True, exist_ok=True)

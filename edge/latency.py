@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -31,3 +31,10 @@ class Stopwatch:
             }
             for name, seconds in self.seconds.items()
         }
+
+
+def as_text(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
+    """What `Stopwatch.milliseconds` returned, as a table for a terminal."""
+    head = f"{'ms a frame':<20}{'p50':>10}{'p99':>10}"
+    rows = (f"{name:<20}{ms['p50']:>10.2f}{ms['p99']:>10.2f}" for name, ms in latency_ms.items())
+    return "\n".join((head, *rows))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edge import tiling
 from edge.engines.engine import Engine
-from edge.files import replacing
+from edge.files import write_json
 from edge.latency import Stopwatch
 from edge.particles import find_particles, particle_mask
 from edge.sinks.sink import Result, Sink
@@ -38,9 +36,7 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """As JSON; an earlier file stays whole until the new one is."""
-        content: dict[str, Any] = asdict(self)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
 
 def run(
@@ -104,6 +100,9 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def stop(number: int, _: object) -> None:
         received.append(number)
+        restore()
+
+    def restore() -> None:
         for name, handler in earlier.items():
             signal.signal(name, handler)
 
@@ -111,5 +110,4 @@ def _stop_signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        for name, handler in earlier.items():
-            signal.signal(name, handler)
+        restore()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from edge.engines import open_engine
+from edge.engines.engine import Engine
 from edge.errors import ToolError
 from export.graph import EngineGraph
 from train.checkpoint import Checkpoint
@@ -27,13 +26,13 @@ class Verification:
     pixels: int
 
 
-def verify(path: Path, checkpoint: Checkpoint) -> Verification:
-    """Compare the engine at `path` with torch on synthetic photos of several shapes.
+def verify(engine: Engine, checkpoint: Checkpoint) -> Verification:
+    """Compare an engine with torch on synthetic photos of several shapes.
 
     Raises:
         ToolError: they differ by more than one grey level somewhere.
     """
-    engine, reference = open_engine(str(path)), EngineGraph(checkpoint).eval()
+    reference = EngineGraph(checkpoint).eval()
     rng = np.random.default_rng(0)
     worst = pixels = 0
     for count, rows, columns in SHAPES:

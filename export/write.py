@@ -25,8 +25,8 @@ def write_onnx(checkpoint_path: Path, out: Path) -> Verification:
     model = to_onnx(checkpoint)
     with replacing(out) as temporary:
         onnx.save(model, temporary)
-        verification = verify(temporary, checkpoint)
-        info = open_engine(str(temporary)).info
+        engine = open_engine(str(temporary))
+        verification = verify(engine, checkpoint)
         with replacing(out.with_suffix(".md")) as card:
-            card.write_text(model_card(info, verification), encoding="utf-8")
+            card.write_text(model_card(engine.info, verification), encoding="utf-8")
     return verification

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edge.errors import needs, reported
+from edge.files import new_folder
 from train.models.catalogue import MODELS
 
 
@@ -31,8 +32,7 @@ def synth(folder: Path, photos: int, size: int, seed: int) -> None:
     with reported():
         with needs("cpu"):
             from train.data.synth import write_photos
-        if folder.exists() and any(folder.iterdir()):
-            raise click.UsageError(f"{folder}: is not empty; name a new folder")
+        new_folder(folder)
         with click.progressbar(write_photos(folder, photos, size, seed), photos) as written:
             for _ in written:
                 pass

@@ -161,7 +161,7 @@ def test_bad_input_is_one_sentence(
     before = sorted(Path().rglob("*"))
 
     done = subprocess.run(
-        [sys.executable, "-c", "from edge.cli import edge_run; edge_run()", *arguments],
+        [sys.executable, "-m", "edge", *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == code
@@ -179,7 +179,7 @@ def test_a_stopped_run_is_whole(number: signal.Signals, photo: Path, tmp_path: P
     for index in range(500):
         os.link(photo, folder / f"{index}.png")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from edge.cli import edge_run; edge_run()",
+        [sys.executable, "-m", "edge",
          "--source", str(folder), "--engine", "quarter_mrunet", "--out", str(out)],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip

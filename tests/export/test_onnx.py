@@ -103,7 +103,7 @@ def test_the_other_networks_export_too(key: str, tmp_path: Path) -> None:
     save(checkpoint, tmp_path / "model.pt")
     result = CliRunner().invoke(export_trt, [str(tmp_path / "model.pt")])
     assert result.exit_code == 0, result.output
-    assert verify(tmp_path / "model.onnx", checkpoint).max_grey_levels <= 1
+    assert verify(open_engine(str(tmp_path / "model.onnx")), checkpoint).max_grey_levels <= 1
 
 
 @pytest.mark.parametrize(
