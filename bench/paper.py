@@ -6,15 +6,7 @@ import math
 from dataclasses import dataclass
 
 from train.models.catalogue import MODELS
-
-# (parameters in millions, GFLOPs at 512x512), as printed.
-TABLE_4 = {
-    "unet": ("21.9776", "329.7"),
-    "half_unet": ("1.7724", "204.0"),
-    "mrunet": ("13.5469", "204.8"),
-    "half_mrunet": ("0.2149", "42.9"),
-    "quarter_mrunet": ("0.0445", "21.9"),
-}
+from train.paper import TABLE_4
 
 
 @dataclass(frozen=True)

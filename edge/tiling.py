@@ -126,8 +126,7 @@ def plan_fixed(
     _check(frame_hw, halo)
     axes = []
     for frame, tile in zip(frame_hw, tile_hw, strict=True):
-        if tile < 1 or tile % multiple:
-            raise ToolError(f"a tile of {tile} px is not a multiple of {multiple}")
+        _check_tile(tile, multiple)
         canvas = max(_round_up(frame, multiple), tile)
         step = tile - _overlap(multiple, halo)
         if canvas > tile and step <= 0:
@@ -137,29 +136,25 @@ def plan_fixed(
     return Plan(*axes)
 
 
-def paper_grid(
-    frame_hw: tuple[int, int], multiple: int, *, tile: int = 512, count: int = 4
-) -> Plan:
-    """The paper's grid (Section 4): `count` x `count` crops of `tile` px spread over the photo.
+def paper_grid(frame_hw: tuple[int, int], multiple: int, *, tile: int = 512) -> Plan:
+    """The paper's grid (Section 4): crops of `tile` px spread evenly over the photo.
 
-    A 1440x1440 photo becomes 16 crops of 512x512 that share about 100 px borders. A photo no
-    larger than a crop becomes one crop.
+    Neighbours share at least 100 px where a crop is 512 px, and as large a part of other crops: a
+    1440x1440 photo becomes 4x4 crops. A side no longer than a crop is not cut.
 
     Raises:
-        ToolError: the frame is empty or too large for the grid to cover.
+        ToolError: the frame is empty, or the tile is no multiple of `multiple`.
     """
     _check(frame_hw, 0)
+    _check_tile(tile, multiple)
+    border = tile * 100 // 512
     axes = []
     for frame in frame_hw:
         canvas = _round_up(frame, multiple)
         side = min(tile, canvas)
-        number = 1 if canvas == side else count
-        if number * side < canvas:
-            raise ToolError(
-                f"{count} crops of {tile} px do not cover a photo of {frame} px: use larger crops"
-            )
+        count = 1 if canvas == side else -(-(canvas - border) // (tile - border))
         room = (canvas - side) // multiple
-        starts = tuple(round(i * room / max(number - 1, 1)) * multiple for i in range(number))
+        starts = tuple(round(i * room / max(count - 1, 1)) * multiple for i in range(count))
         axes.append(Axis(frame, canvas, side, starts))
     return Plan(*axes)
 
@@ -205,6 +200,11 @@ def _check(frame_hw: tuple[int, int], halo: int) -> None:
         raise ToolError(f"a frame of {frame_hw[0]}x{frame_hw[1]} px holds no pixels")
     if halo < 0:
         raise ToolError(f"a halo of {halo} px is negative")
+
+
+def _check_tile(tile: int, multiple: int) -> None:
+    if tile < 1 or tile % multiple:
+        raise ToolError(f"a tile of {tile} px is not a multiple of {multiple}")
 
 
 def _round_up(size: int, multiple: int) -> int:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from edge.engines.engine import EngineInfo
 from export.verify import Verification
-from train.models.catalogue import MODELS
-
-SCORES = {
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "miou": "mIoU",
-    "rw_f1": "r.w. F1",
-    "rw_miou": "r.w. mIoU",
-}
+from train.metrics import LABELS
+from train.models.spec import ModelSpec
 
 
-def model_card(info: EngineInfo, verification: Verification) -> str:
-    """Markdown about the engine of `info`."""
-    spec, training = MODELS[info.model], info.training
+def model_card(spec: ModelSpec, info: EngineInfo, verification: Verification) -> str:
+    """Markdown about the engine of `info`, a network of `spec`."""
+    training = info.training
     scored = [
         (label, training[key])
         for label, key in (
@@ -33,7 +25,7 @@ def model_card(info: EngineInfo, verification: Verification) -> str:
         if not isinstance(value, dict)
     )
     rows = "".join(
-        f"| {label} | " + " | ".join(f"{scores[key]:.4f}" for key in SCORES) + " |\n"
+        f"| {label} | " + " | ".join(f"{scores[key]:.4f}" for key in LABELS) + " |\n"
         for label, scores in scored
     )
     return f"""# {spec.title} (`{info.model}`)
@@ -48,6 +40,6 @@ Content hash `{info.content_hash}`.
 {facts}
 ## Scores on the validation photos, by pixel
 
-| threshold | {" | ".join(SCORES.values())} |
-|---|{"---|" * len(SCORES)}
+| threshold | {" | ".join(LABELS.values())} |
+|---|{"---|" * len(LABELS)}
 {rows}"""

@@ -39,7 +39,7 @@ class EngineGraph(nn.Module):
         # Cast before transposing: TensorRT's parser does not transpose uint8.
         x = image.to(torch.float32).permute(0, 3, 1, 2)
         logits = self.network(x * self.scale + self.shift)
-        return (probability(logits, self.prior) * 255).round().to(torch.uint8)
+        return probability(logits, self.prior)
 
 
 def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:

@@ -28,5 +28,7 @@ def write_onnx(checkpoint_path: Path, out: Path) -> Verification:
         engine = open_engine(str(temporary))
         verification = verify(engine, checkpoint)
         with replacing(out.with_suffix(".md")) as card:
-            card.write_text(model_card(engine.info, verification), encoding="utf-8")
+            card.write_text(
+                model_card(checkpoint.spec, engine.info, verification), encoding="utf-8"
+            )
     return verification

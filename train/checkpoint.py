@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edge.errors import ToolError
 from edge.files import replacing
-from train.models.catalogue import MODELS, build
+from train.models.catalogue import build, parse
 from train.models.spec import ModelSpec
 
 
@@ -27,12 +27,13 @@ class Normalisation:
 
 
 def probability(logits: Tensor, prior: float) -> Tensor:
-    """Probability of a particle 0..1, same shape, from logits trained with `weighted_bce`.
+    """Probability of a particle uint8, 0..255, same shape, from logits trained with `prior`.
 
-    That loss multiplies the odds of a particle by w_T / w_F = (1 - prior) / prior (Eqs. 25-29).
-    Undone, the decision falls in the middle of 0..255 and not in its last grey level.
+    The loss of the paper multiplies the odds of a particle by w_T / w_F = (1 - prior) / prior
+    (Eqs. 25-29). Undone, the decision falls in the middle of 0..255, not in its last grey level.
     """
-    return torch.sigmoid(logits + math.log(prior / (1 - prior)))
+    shifted = torch.sigmoid(logits + math.log(prior / (1 - prior)))
+    return (shifted * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,19 @@ class Checkpoint:
     """Weights and what a later step must know about them.
 
     Attributes:
-        prior: share of particle pixels in the training crops. The loss weighs both classes alike,
-            as if it were one half; `probability` undoes that.
+        spec: the network, which need not be in the catalogue.
+        prior: share of particle pixels that the loss took for one half, as `weighted_bce` does by
+            weighing both classes alike; `probability` undoes that. One half: nothing to undo.
         threshold: probability from which on a pixel is a particle.
         training: what was done, and how well it scored.
     """
 
-    model: str
+    spec: ModelSpec
     normalisation: Normalisation
     prior: float
     threshold: float
     training: dict[str, Any]
     weights: dict[str, Tensor]
-
-    @property
-    def spec(self) -> ModelSpec:
-        return MODELS[self.model]
 
     def module(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
@@ -70,7 +68,14 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    content = asdict(checkpoint)
+    content = {
+        "spec": checkpoint.spec.describe(),
+        "normalisation": vars(checkpoint.normalisation),
+        "prior": checkpoint.prior,
+        "threshold": checkpoint.threshold,
+        "training": checkpoint.training,
+        "weights": checkpoint.weights,
+    }
     # Unlike torch's own writer, a plain file handle reports a full disk as an OSError.
     with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
@@ -90,21 +95,17 @@ def load(path: Path) -> Checkpoint:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
         raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from None
     try:
+        content["spec"] = parse(content["spec"], str(path))
         content["normalisation"] = Normalisation(**content["normalisation"])
         checkpoint = Checkpoint(**content)
-        known = checkpoint.model in MODELS
     except (TypeError, KeyError):
         raise ToolError(f"{path}: not one of our checkpoints; {advice}") from None
-    if not known:
-        raise ToolError(
-            f"{path}: is of model {checkpoint.model!r}; must be one of {', '.join(MODELS)}"
-        )
     expected = {name: tensor.shape for name, tensor in build(checkpoint.spec).state_dict().items()}
     found = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
             raise ToolError(
-                f"{path}: does not fit {checkpoint.model}: {name} should be "
+                f"{path}: does not fit {checkpoint.spec.key}: {name} should be "
                 f"{_shape(expected.get(name))}, is {_shape(found.get(name))}"
             )
     return checkpoint

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import ToolError, needs, reported
 from edge.files import new_folder
-from train.models.catalogue import MODELS
+from train.models.catalogue import PAPER_MODELS, open_model
+from train.recipe import RECIPES
 
 
 @click.group()
@@ -39,51 +43,242 @@ def synth(folder: Path, photos: int, size: int, seed: int) -> None:
         click.echo(f"{photos} photos of {size}x{size} px in {folder}")
 
 
+DATA = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
 @train.command()
-@click.option("--model", type=click.Choice(list(MODELS)), required=True)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="Folder with images/ and masks/.",
+@click.argument("data", type=DATA)
+def check(data: Path) -> None:
+    """Report what DATA holds: counts, particle sizes, and every broken pair by name.
+
+    \b
+    DATA is one of
+      images/ and masks/ (PNG or TIFF of the same names, 0 and 255)
+      images/ and a COCO file, annotations.json
+      photos beside _annotations.coco.json, as Roboflow exports them
+    """
+    with reported():
+        with needs("cpu"):
+            from train.data.check import check as run
+            from train.data.photos import scan
+        pairs, unpaired = scan(data)
+        with click.progressbar(pairs) as shown:
+            report = run(shown, unpaired)
+        click.echo(report.as_text())
+        for message in report.broken:
+            click.echo(f"broken: {message}")
+        if report.broken:
+            raise ToolError(f"{data}: {len(report.broken)} broken, see above; mend or remove them")
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `fit` and `crossval` have in common."""
+    options = (
+        click.option(
+            "--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO."
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            required=True,
+            help="Folder to write; the same command goes on where it stopped.",
+        ),
+        click.option(
+            "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True
+        ),
+        click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True),
+        click.option(
+            "--batch",
+            type=click.IntRange(min=1),
+            default=4,
+            show_default=True,
+            help="Crops a step, over all devices.",
+        ),
+        click.option(
+            "--crop",
+            type=click.IntRange(min=32),
+            default=512,
+            show_default=True,
+            help="Side of a crop, px.",
+        ),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option(
+            "--precision",
+            type=click.Choice(["32-true", "16-mixed", "bf16-mixed"]),
+            default="32-true",
+            show_default=True,
+        ),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            help="GPUs (or processes) a network trains on.  [default: every GPU]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+SPLIT = click.option(
+    "--split",
+    "split_name",
+    default="photo",
+    show_default=True,
+    help="Folds by photo (crops of one photo stay together), by crop (likely the paper's way), "
+    "or a split.json.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Checkpoint to write (.pt).",
+TOLERANCE = click.option(
+    "--tolerance",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Px that a found object may lie beside a true one.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C in one sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\nstopped; the same command goes on after the last whole epoch", err=True)
+        raise SystemExit(130) from None
+
+
+@train.command()
+@click.option("--model", required=True, help="Name of a network, or a .json description of one.")
+@training_options
+def fit(
+    model: str,
+    data: Path,
+    out: Path,
+    recipe: str,
+    devices: int | None,
+    **settings: Any,
+) -> None:
+    """Train one network on all photos but one in ten, which validate.
+
+    \b
+    OUT/best.pt   checkpoint of the best epoch, for export-trt
+    OUT/last.pt   of the last one
+    """
+    with reported(), stoppable():
+        spec = open_model(model)
+        with needs("train"):
+            from train.crossval import load_photos
+            from train.data.folds import chosen, hold_out
+            from train.fit import BEST, Settings
+            from train.fit import fit as run
+        photos = load_photos(data)
+        parts = hold_out([photo.name for photo in photos], settings["seed"])
+        training, validation = (chosen(photos, names, data) for names in parts)
+        asked = Settings(data=data.name, devices=devices or "auto", **settings)
+        outcome = run(spec, RECIPES[recipe], training, validation, out, asked)
+        click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
+
+
+@train.command()
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops a step."
+    "--models",
+    "--model",
+    "models",
+    default="all",
+    show_default=True,
+    help="Names or .json descriptions, with commas; all: the five of the paper.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def fit(model: str, data: Path, out: Path, epochs: int, batch: int, seed: int) -> None:
-    """Train one network; the best epoch's checkpoint stands at --out."""
+@click.option("--fold", type=click.IntRange(1, 5), help="This fold only.  [default: all five]")
+@SPLIT
+@TOLERANCE
+@training_options
+@click.option("--ray", "address", help="Ray cluster to share the runs out to; local starts one.")
+def crossval(
+    models: str,
+    fold: int | None,
+    split_name: str,
+    tolerance: int,
+    data: Path,
+    out: Path,
+    recipe: str,
+    devices: int | None,
+    address: str | None,
+    **settings: Any,
+) -> None:
+    """The paper's comparison: five networks, five folds, then its tables with ours beside."""
+    with reported(), stoppable():
+        specs = [open_model(name) for name in PAPER_MODELS] if models == "all" else [
+            open_model(name) for name in models.split(",")
+        ]  # fmt: skip
+        with needs("train"):
+            from train.crossval import Job, claim_split, results, run_here
+            from train.fit import Settings
+            from train.tables import Comparison
+        asked = Settings(data=data.name, devices=devices or "auto", **settings)
+        claim_split(data, out, split_name, asked)
+        jobs = [
+            Job(spec, RECIPES[recipe], number, data, out, asked, tolerance)
+            for spec in specs
+            for number in ([fold] if fold else range(1, 6))
+        ]
+        if address:
+            with needs("cluster"):
+                from train.cluster import run_on_ray
+            finished = run_on_ray(jobs, address)
+        else:
+            finished = run_here(jobs)
+        for number, (job, result) in enumerate(finished, 1):
+            click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.outcome.as_text()}")
+        comparison = Comparison(results(out))
+        click.echo("\n" + comparison.as_text())
+        for path in comparison.write(out):
+            click.echo(path)
+
+
+@train.command()
+@click.argument("folder", type=DATA)
+def tables(folder: Path) -> None:
+    """Print Tables 1, 2 and 3 from a 'train crossval' FOLDER, the paper's numbers beside.
+
+    Writes them there as tables.md, tables.csv and tables.png, too.
+    """
     with reported():
         with needs("train"):
-            from train.fit import Epoch, Step
-            from train.fit import fit as run
-        if not out.parent.is_dir():
-            raise click.UsageError(f"{out.parent}: no such folder")
-        losses: list[float] = []
-        for event in run(MODELS[model], data, out, epochs=epochs, batch=batch, seed=seed):
-            match event:
-                case Step():
-                    losses.append(event.loss)
-                    if event.done % 10 == 0 or event.done == event.total:
-                        click.echo(
-                            f"\repoch {event.epoch}/{epochs} step {event.done}/{event.total} "
-                            f"loss {sum(losses[-100:]) / len(losses[-100:]):.4g}   ",
-                            nl=False,
-                            err=True,
-                        )
-                case Epoch():
-                    scores = event.at_threshold
-                    click.echo(
-                        f"\nepoch {event.number}: r.w. F1 {scores['rw_f1']:.4f} "
-                        f"(recall {scores['recall']:.4f}, precision {scores['precision']:.4f}) "
-                        f"at threshold {event.threshold:.3f}; r.w. F1 at 0.5 "
-                        f"{event.at_half['rw_f1']:.4f}{'; saved' if event.best else ''}"
-                    )
-        click.echo(f"{out}: best of {epochs} epochs")
+            from train.crossval import results
+            from train.tables import Comparison
+        comparison = Comparison(results(folder))
+        click.echo(comparison.as_text())
+        for path in comparison.write(folder):
+            click.echo(path)
+
+
+@train.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--data", type=DATA, required=True, help="Photos with masks.")
+@TOLERANCE
+def evaluate(checkpoint: Path, data: Path, tolerance: int) -> None:
+    """Score CHECKPOINT on every photo of a folder."""
+    with reported():
+        with needs("train"):
+            from train.checkpoint import load
+            from train.crossval import load_photos
+            from train.evaluate import evaluate as score
+        loaded = load(checkpoint)
+        click.echo(score(loaded, load_photos(data), tolerance).as_text(loaded.threshold))
+
+
+@train.command()
+@click.argument("data", type=DATA)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default="samples.png",
+    show_default=True,
+)  # fmt: skip
+@click.option("--crop", type=click.IntRange(min=32), default=512, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def samples(data: Path, out: Path, crop: int, seed: int) -> None:
+    """Draw crops and their augmentations (Figure 8), particles outlined."""
+    with reported():
+        with needs("train"):
+            from train.crossval import load_photos
+            from train.data.augment import write_samples
+        write_samples(load_photos(data), out, crop=crop, seed=seed)
+        click.echo(out)

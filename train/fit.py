@@ -1,196 +1,288 @@
-"""Train one network with the paper's loss and optimiser (Section 4).
+"""Train one network with Lightning, in a folder that a stopped run goes on from.
 
-train synth data --photos 400 --size 512
-train fit --model half_mrunet --data data --epochs 20 --out half_mrunet.pt
+RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
+RUN/resume.ckpt        Lightning's own state, for going on after a kill
+RUN/settings.json      what was asked; result.json: how it ended
+RUN/tensorboard/       loss and scores
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+import json
+import logging
+import pickle
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+import lightning.pytorch as lightning
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
 
-from edge.errors import ToolError
-from train.checkpoint import Checkpoint, Normalisation, probability, save
-from train.data.crops import Crop, crops
-from train.data.photos import Photo, find_pairs, load
-from train.loss import weighted_bce
-from train.metrics import GreyLevels
-from train.models.catalogue import build
+from edge.errors import BadArgumentError, ToolError
+from edge.files import new_folder, replacing, write_json
+from train.checkpoint import Checkpoint, Normalisation, save
+from train.data.augment import normalisation_of
+from train.data.crops import Crops, CropSampler
+from train.data.photos import Photo
 from train.models.spec import ModelSpec
+from train.recipe import Recipe
+from train.task import Task
 
-# Section 4: Adam, and a learning rate of 1e-3 times 0.96 every 800 steps.
-LEARNING_RATE, DECAY, DECAY_STEPS = 1e-3, 0.96, 800
-BETAS, EPSILON = (0.9, 0.999), 1e-7
-# Of what is not test data the paper validates on one tenth (72% : 8%).
-VALIDATION_SHARE = 0.1
+BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
 
 
 @dataclass(frozen=True)
-class Step:
-    """One optimiser step: `loss` of its batch, `done` of `total` steps, `epoch` from 1."""
+class Settings:
+    """What makes a run the run it is; one that stopped goes on only under the same.
 
-    epoch: int
-    done: int
-    total: int
-    loss: float
+    `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
+    Lightning's names.
+    """
+
+    data: str
+    epochs: int
+    batch: int = 4
+    crop: int = 512
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int | str = "auto"
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Validation after an epoch: scores as in the paper (the plain sigmoid exceeds 0.5), and at
-    the `threshold` of the probability with the best r.w. F1."""
+class Outcome:
+    """How a run ended: its best epoch's scores, and whether that epoch's network collapsed."""
 
-    number: int
+    epochs: int
+    best_epoch: int
     threshold: float
     at_half: dict[str, float]
     at_threshold: dict[str, float]
-    best: bool
+    collapsed: bool
+
+    def as_text(self) -> str:
+        """In a line for a terminal; a collapsed run is said to be one."""
+        text = (
+            f"best epoch {self.best_epoch} of {self.epochs}: validation r.w. F1 "
+            f"{self.at_half['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
+            f"{self.at_threshold['rw_f1']:.4f} at threshold {self.threshold}"
+        )
+        if self.collapsed:
+            text += (
+                "\ncollapsed: it says the same of every pixel, as the paper's U-nets did in some "
+                "folds; try another --seed, a smaller network or --recipe strong"
+            )
+        return text
 
 
 def fit(
-    spec: ModelSpec, data: Path, out: Path, *, epochs: int, batch: int, seed: int
-) -> Iterator[Step | Epoch]:
-    """Train `spec` on the photos of `data`; the best epoch's checkpoint stands at `out`.
+    spec: ModelSpec,
+    recipe: Recipe,
+    training: Sequence[Photo],
+    validation: Sequence[Photo],
+    out: Path,
+    settings: Settings,
+) -> Outcome:
+    """Train `spec` on `training`, or go on where the run in `out` stopped.
 
-    One photo in ten validates (drawn by `seed`); the best epoch is the one with the highest
-    recall-weighted F1 on them, which also sets the threshold.
-
-    Yields:
-        Every step and every epoch, as it is done.
-
-    Raises:
-        ToolError: the data is broken, holds one photo only, or the loss is no longer finite.
-        OSError: the checkpoint cannot be written.
-    """
-    torch.manual_seed(seed)
-    photos = [load(*pair) for pair in find_pairs(data)]
-    if len(photos) < 2:
-        raise ToolError(f"{data}: holds one photo; training needs another one to validate on")
-    random.Random(seed).shuffle(photos)
-    held_out = max(1, round(len(photos) * VALIDATION_SHARE))
-    validation, training = (crops(p, spec.multiple) for p in (photos[:held_out], photos[held_out:]))
-    normalisation = _normalisation(photos[held_out:])
-    prior = _prior(training)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # Channels last: about 1.3 times as fast on CPU, and what tensor cores want.
-    network = build(spec).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON)
-    schedule = torch.optim.lr_scheduler.StepLR(optimiser, DECAY_STEPS, DECAY)
-    order = torch.Generator().manual_seed(seed)
-    steps = -(-len(training) // batch)
-    done, best = 0, -1.0
-    for epoch in range(1, epochs + 1):
-        network.train()
-        shuffled = torch.randperm(len(training), generator=order).tolist()
-        for start in range(0, len(training), batch):
-            chosen = _batch([training[i] for i in shuffled[start : start + batch]])
-            image, target = (t.to(device) for t in chosen)
-            loss = weighted_bce(network(_normalised(image, normalisation)), target)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-            done += 1
-            value = loss.item()
-            if not np.isfinite(value):
-                raise ToolError(
-                    f"step {done} (epoch {epoch}): the loss is {value}; "
-                    f"the last good checkpoint, if any, stands at {out}"
-                )
-            yield Step(epoch, done, steps * epochs, value)
-        raw, levels = _validate(network, validation, normalisation, prior, device)
-        level = levels.best_level()
-        score = levels.at(level).weighted_f1()
-        result = Epoch(
-            number=epoch,
-            threshold=round(level / 255, 4),
-            at_half=raw.at(128).scores(),
-            at_threshold=levels.at(level).scores(),
-            best=score > best,
-        )
-        if result.best:
-            best = score
-            trained = {
-                "data": data.name,
-                "photos": len(photos) - held_out,
-                "validation_photos": held_out,
-                "epochs": epoch,
-                "steps": done,
-                "batch": batch,
-                "seed": seed,
-                "validation_at_0.5": result.at_half,
-                "validation_at_threshold": result.at_threshold,
-            }
-            weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-            save(
-                Checkpoint(spec.key, normalisation, prior, result.threshold, trained, weights), out
-            )
-        yield result
-
-
-def _normalisation(photos: Sequence[Photo]) -> Normalisation:
-    total, squares, pixels = np.zeros(3), np.zeros(3), 0
-    for photo in photos:
-        image = photo.image.reshape(-1, 3).astype(np.float64)
-        total += image.sum(axis=0)
-        squares += np.square(image).sum(axis=0)
-        pixels += len(image)
-    mean = total / pixels
-    std = np.sqrt(squares / pixels - mean**2).clip(min=1.0)
-    r, g, b = (round(float(v), 3) for v in mean)
-    sr, sg, sb = (round(float(v), 3) for v in std)
-    return Normalisation((r, g, b), (sr, sg, sb))
-
-
-def _prior(training: Sequence[Crop]) -> float:
-    """Share of particle pixels.
+    The best epoch is the one with the highest recall-weighted F1 on `validation`, which also sets
+    the threshold.
 
     Raises:
-        ToolError: there are none, or nothing else.
+        BadArgumentError: `out` holds something else, or a run with other settings.
+        ToolError: the data has nothing to learn from, or the loss is no longer finite.
+        OSError: a checkpoint cannot be written; earlier ones are whole.
+        KeyboardInterrupt: Ctrl-C; the epochs done are kept.
     """
-    prior = float(np.mean([crop.mask.mean() for crop in training]))
-    if not 0 < prior < 1:
+    resume = _claim(out, spec, recipe, training, validation, settings)
+    normalisation = normalisation_of(training)
+    crops, held_out = (
+        Crops(photos, spec.multiple, settings.crop, normalisation.mean)
+        for photos in (training, validation)
+    )
+    share = crops.prior()
+    if not 0 < share < 1:
         raise ToolError(
-            f"the training masks hold only {'particles' if prior else 'background'}: "
-            f"there is nothing to tell apart"
+            f"{settings.data}: the training masks hold only "
+            f"{'particles' if share else 'background'}: there is nothing to tell apart"
         )
-    return prior
+    prior = share if recipe.loss == "weighted_bce" else 0.5
+    _quieten()
+    facts = {
+        "data": settings.data,
+        "photos": len(training),
+        "validation_photos": len(validation),
+        "recipe": recipe.key,
+        "batch": settings.batch,
+        "crop": settings.crop,
+        "seed": settings.seed,
+    }
+    untrained = Checkpoint(spec, normalisation, prior, threshold=0.5, training=facts, weights={})
+    keeper = _Keeper(out, untrained)
+    trainer = lightning.Trainer(
+        max_epochs=settings.epochs,
+        devices=settings.devices,
+        precision=settings.precision,  # type: ignore[arg-type]
+        logger=TensorBoardLogger(out, name="tensorboard", version=""),
+        callbacks=[keeper, TQDMProgressBar()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        # Ours shares the crops out among the processes.
+        use_distributed_sampler=False,
+    )
+    steps = settings.epochs * -(-len(crops.grid) // settings.batch)
+    task = Task(spec, recipe, normalisation, prior, seed=settings.seed, steps=steps)
+    loaders = _Loaders(crops, held_out, recipe, settings)
+    try:
+        trainer.fit(task, loaders, ckpt_path=resume, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ToolError(f"{resume}: not safe to load; remove {out} and train again") from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return keeper.outcome()
 
 
-def _batch(chosen: Sequence[Crop]) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N,3,H,W), channels last in memory, and targets uint8 (N,1,H,W)."""
-    image = torch.from_numpy(np.stack([crop.image for crop in chosen])).permute(0, 3, 1, 2)
-    return image, torch.from_numpy(np.stack([crop.mask for crop in chosen]))[:, None]
+def _claim(
+    out: Path,
+    spec: ModelSpec,
+    recipe: Recipe,
+    training: Sequence[Photo],
+    validation: Sequence[Photo],
+    settings: Settings,
+) -> Path | None:
+    """Make `out` this run's folder; the state to go on from, where one stopped there."""
+    asked = json.loads(
+        json.dumps(
+            {
+                **asdict(settings),
+                "model": spec.describe(),
+                "recipe": asdict(recipe),
+                "training": [photo.name for photo in training],
+                "validation": [photo.name for photo in validation],
+            }
+        )
+    )
+    path = out / SETTINGS
+    if not path.is_file():
+        new_folder(out)
+        write_json(path, asked)
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = {}
+    other = [key for key in asked if found.get(key) != asked[key]]
+    if other:
+        raise BadArgumentError(
+            f"{out}: holds a run with another {other[0]}; name a new folder, or ask for the same"
+        )
+    return out / RESUME if (out / RESUME).is_file() else None
 
 
-def _normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
-    shape = (1, 3, 1, 1)
-    mean = image.new_tensor(normalisation.mean, dtype=torch.float32).view(shape)
-    std = image.new_tensor(normalisation.std, dtype=torch.float32).view(shape)
-    return (image.float() - mean) / std
+class _Loaders(lightning.LightningDataModule):
+    """Batches of the training and validation crops, shared out among the processes."""
+
+    def __init__(
+        self, training: Crops, validation: Crops, recipe: Recipe, settings: Settings
+    ) -> None:
+        super().__init__()
+        self._training, self._validation = training, validation
+        self._recipe, self._settings = recipe, settings
+
+    def _batch(self) -> int:
+        assert self.trainer is not None
+        ranks = self.trainer.world_size
+        if self._settings.batch % ranks:
+            raise BadArgumentError(
+                f"a batch of {self._settings.batch} crops does not share out over {ranks} "
+                f"devices; take a multiple of {ranks}"
+            )
+        return self._settings.batch // ranks
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        sampler = CropSampler(
+            self._training,
+            seed=self._settings.seed,
+            foreground=self._recipe.foreground,
+            rank=self.trainer.global_rank,
+            ranks=self.trainer.world_size,
+        )
+        return DataLoader(self._training, self._batch(), sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        return DataLoader(
+            self._validation, self._batch(), sampler=self._validation.grid[rank::ranks]
+        )
 
 
-def _validate(
-    network: nn.Module,
-    validation: Sequence[Crop],
-    normalisation: Normalisation,
-    prior: float,
-    device: torch.device,
-) -> tuple[GreyLevels, GreyLevels]:
-    """Grey levels of the plain sigmoid, as in the paper, and of the probability."""
-    network.eval()
-    raw, levels = GreyLevels(), GreyLevels()
-    with torch.inference_mode():
-        for crop in validation:
-            image, target = _batch([crop])
-            logits = network(_normalised(image.to(device), normalisation))
-            for counted, p in ((raw, torch.sigmoid(logits)), (levels, probability(logits, prior))):
-                counted.add((p * 255).round().to(torch.uint8).cpu().numpy(), target.numpy())
-    return raw, levels
+class _Keeper(Callback):
+    """Keeps the best and the last checkpoint, and Lightning's state after every epoch."""
+
+    def __init__(self, out: Path, untrained: Checkpoint) -> None:
+        self._out, self._untrained = out, untrained
+        self._best: dict[str, Any] = {"score": -1.0}
+        self._epochs = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best, "epochs": self._epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best, self._epochs = state_dict["best"], state_dict["epochs"]
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, task: Task) -> None:  # type: ignore[override]
+        self._epochs = trainer.current_epoch + 1
+        validation = task.validation
+        assert validation is not None
+        threshold = round(validation.level / 255, 4)
+        at_half = validation.at_half.scores()
+        at_threshold = validation.levels.at(validation.level).scores()
+        better = validation.score > self._best["score"]
+        if better:
+            self._best = {
+                "score": validation.score,
+                "best_epoch": self._epochs,
+                "threshold": threshold,
+                "at_half": at_half,
+                "at_threshold": at_threshold,
+                "collapsed": validation.collapsed,
+            }
+        if trainer.is_global_zero:
+            trained = {
+                "epochs": self._epochs,
+                "steps": trainer.global_step,
+                "validation_at_0.5": at_half,
+                "validation_at_threshold": at_threshold,
+            }
+            checkpoint = replace(
+                self._untrained,
+                threshold=threshold,
+                training=self._untrained.training | trained,
+                weights=task.weights(),
+            )
+            for name in (BEST, LAST) if better else (LAST,):
+                save(checkpoint, self._out / name)
+        # Every process takes part in saving, the first one writes.
+        resume = self._out / RESUME
+        writing = replacing(resume) if trainer.is_global_zero else contextlib.nullcontext(resume)
+        with writing as path:
+            trainer.save_checkpoint(path)
+
+    def outcome(self) -> Outcome:
+        """How the run ended."""
+        best = {key: value for key, value in self._best.items() if key != "score"}
+        return Outcome(self._epochs, **best)
+
+
+def _quieten() -> None:
+    """Leave out Lightning's advertisements and advice about loaders; errors stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

@@ -28,3 +28,42 @@ def weighted_bce(logits: Tensor, target: Tensor) -> Tensor:
     loss = weight_true * target * functional.softplus(-logits)
     loss = loss + weight_false * (1 - target) * functional.softplus(logits)
     return loss.sum(dim=(1, 2, 3)).mean()
+
+
+def weighted_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean of `weighted_bce` over pixels and classes, plus the soft Dice loss of the batch.
+
+    One Dice for the whole batch: crops without a particle only count their false alarms.
+    """
+    target = target.to(logits.dtype)
+    area = target.shape[2] * target.shape[3]
+    predicted = logits.sigmoid()
+    overlap = 2 * (predicted * target).sum() + 1
+    dice = overlap / (predicted.sum() + target.sum() + 1)
+    return weighted_bce(logits, target) / (2 * area) + 1 - dice
+
+
+def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+    target = target.to(logits.dtype)
+    predicted = logits.sigmoid()
+    overlap = 2 * (predicted * target).sum() + 1
+    dice = overlap / (predicted.sum() + target.sum() + 1)
+    return functional.binary_cross_entropy_with_logits(logits, target) + 1 - dice
+
+
+def bce_tversky(logits: Tensor, target: Tensor) -> Tensor:
+    target = target.to(logits.dtype)
+    predicted = logits.sigmoid()
+    tp = (predicted * target).sum()
+    fp = (predicted * (1 - target)).sum()
+    fn = ((1 - predicted) * target).sum()
+    tversky = (tp + 1) / (tp + 0.3 * fp + 0.7 * fn + 1)
+    return functional.binary_cross_entropy_with_logits(logits, target) + (1 - tversky) ** 0.75
+
+
+LOSSES = {
+    "weighted_bce": weighted_bce,
+    "weighted_bce_dice": weighted_bce_dice,
+    "bce_dice": bce_dice,
+    "bce_tversky": bce_tversky,
+}

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
+
+# Of the bootstrap: enough for two digits of a 95% interval.
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Counts:
-    """True positive, false positive and false negative pixels."""
+    """True positive, false positive, false negative and true negative pixels."""
 
     tp: int
     fp: int
     fn: int
+    tn: int
+
+    @classmethod
+    def of(cls, predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
+        """Of two masks of the same shape, nonzero where a particle is."""
+        pairs = 2 * (truth > 0).astype(np.int64) + (predicted > 0)
+        tn, fp, fn, tp = np.bincount(pairs.ravel(), minlength=4).tolist()
+        return cls(tp, fp, fn, tn)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def constant(self) -> bool:
+        """Whether every pixel was taken for the same class."""
+        return not (self.tp + self.fp and self.fn + self.tn)
 
     def precision(self) -> float:
         """Eq. (30); 0 where nothing was predicted."""
@@ -44,14 +65,26 @@ class Counts:
 
     def scores(self) -> dict[str, float]:
         """Every score by name, rounded to four digits as in Tables 1-3."""
-        return {
-            "precision": round(self.precision(), 4),
-            "recall": round(self.recall(), 4),
-            "f1": round(self.f1(), 4),
-            "miou": round(self.iou(), 4),
-            "rw_f1": round(self.weighted_f1(), 4),
-            "rw_miou": round(self.weighted_iou(), 4),
-        }
+        return {key: round(score(self), 4) for key, score in SCORES.items()}
+
+
+NOTHING = Counts(0, 0, 0, 0)
+SCORES: dict[str, Callable[[Counts], float]] = {
+    "precision": Counts.precision,
+    "recall": Counts.recall,
+    "f1": Counts.f1,
+    "miou": Counts.iou,
+    "rw_f1": Counts.weighted_f1,
+    "rw_miou": Counts.weighted_iou,
+}
+LABELS = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "miou": "mIoU",
+    "rw_f1": "r.w. F1",
+    "rw_miou": "r.w. mIoU",
+}
 
 
 @dataclass
@@ -75,8 +108,9 @@ class GreyLevels:
 
     def at(self, level: int) -> Counts:
         """Counts when a pixel is positive at grey level `level` and above."""
-        tp = int(self.particle[level:].sum())
-        return Counts(tp, int(self.background[level:].sum()), int(self.particle.sum()) - tp)
+        tp, fp = int(self.particle[level:].sum()), int(self.background[level:].sum())
+        fn, tn = int(self.particle[:level].sum()), int(self.background[:level].sum())
+        return Counts(tp, fp, fn, tn)
 
     def best_level(self) -> int:
         """Lowest grey level with the best recall-weighted F1."""
@@ -96,14 +130,44 @@ class ObjectCounts:
         return self.found + self.missed
 
 
-def object_counts(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> ObjectCounts:
+def object_counts(
+    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], tolerance: int = 0
+) -> ObjectCounts:
     """Compare the 8-connected objects of two masks (H,W), nonzero where a particle is.
 
-    A true object is found when a predicted pixel lies on it; a predicted object is false when it
-    lies on no true pixel.
+    A true object is found when a predicted pixel lies on it, or at most `tolerance` px beside it; a
+    predicted object is false when that is true of no true object. Labels that keep only a
+    particle's core need a tolerance.
     """
     true_count, true_labels = cv2.connectedComponents(truth)
     predicted_count, predicted_labels = cv2.connectedComponents(predicted)
-    found = np.unique(true_labels[(predicted > 0) & (truth > 0)]).size
-    right = np.unique(predicted_labels[(predicted > 0) & (truth > 0)]).size
+    found = _labels_on(true_labels, _grown(predicted, tolerance))
+    right = _labels_on(predicted_labels, _grown(truth, tolerance))
     return ObjectCounts(found, true_count - 1 - found, predicted_count - 1 - right)
+
+
+def _labels_on(labels: MatLike, mask: MatLike) -> int:
+    """How many objects of `labels` have a pixel in `mask`."""
+    return int(np.unique(labels[(labels > 0) & (mask > 0)]).size)
+
+
+def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:
+    if not radius:
+        return mask
+    side = 2 * radius + 1
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
+def confidence_interval(
+    photos: Sequence[Counts], score: Callable[[Counts], float], *, share: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap over photos of a `score` of the pixels of all of them together.
+
+    Photos, not pixels, are drawn anew: the pixels of one photo are alike.
+    """
+    table = np.array([astuple(photo) for photo in photos])
+    rng = np.random.default_rng(0)
+    draws = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
+    scores = [score(Counts(*draw)) for draw in draws.tolist()]
+    low, high = np.quantile(scores, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)

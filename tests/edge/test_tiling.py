@@ -81,6 +81,14 @@ def test_the_papers_grid_is_16_crops_of_512_with_100_px_borders() -> None:
     assert paper_grid((300, 200), 4).count == 1
 
 
+@given(sizes, sizes, st.sampled_from([32, 64, 512]))
+def test_the_papers_grid_covers_photos_of_any_size(height: int, width: int, tile: int) -> None:
+    grid = paper_grid((height, width), 4, tile=tile)
+    # Neighbours share the border's part of a crop; half of it is the halo, less the rounding.
+    check(grid, 4, max(0, tile * 50 // 512 - 4))
+    assert max(grid.tile_hw) <= tile
+
+
 def test_cut_repeats_the_last_pixels_of_an_odd_frame() -> None:
     frame = np.arange(15, dtype=np.uint8).reshape(3, 5)
     tile = cut(frame, plan((3, 5), multiple=4, halo=0))[0]
@@ -97,7 +105,7 @@ def test_cut_repeats_the_last_pixels_of_an_odd_frame() -> None:
         (lambda: plan((9, 9), multiple=4, halo=-1), "negative"),
         (lambda: plan_fixed((900, 900), (66, 64), multiple=4, halo=1), "not a multiple of 4"),
         (lambda: plan_fixed((900, 900), (64, 64), multiple=4, halo=40), "leaves nothing"),
-        (lambda: paper_grid((3000, 3000), 4), "do not cover"),
+        (lambda: paper_grid((900, 900), 16, tile=100), "not a multiple of 16"),
     ],
 )
 def test_impossible_plans_say_why(call, words) -> None:  # type: ignore[no-untyped-def]

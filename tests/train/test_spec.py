@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from train.models.catalogue import MODELS, build
+from train.models.catalogue import MODELS, PAPER_MODELS, build
 from train.models.multires import MultiResBlock, ResidualUnit
+from train.models.spec import ModelSpec
 
 # ../shared/table4.md: exact counts behind the paper's Table 4.
 EXACT = {
@@ -15,13 +18,31 @@ EXACT = {
     "quarter_mrunet": (44_571, 21_919_629_312),
 }
 
+# As deep as SegNet, with one channel: the field does not depend on widths.
+THIN_SEGNET = replace(
+    MODELS["segnet"], encoder=tuple((1,) * len(widths) for widths in MODELS["segnet"].encoder)
+)
 
-@pytest.mark.parametrize("key", EXACT)
+
+@pytest.mark.parametrize("key", PAPER_MODELS)
 def test_table_4_to_the_last_digit(key: str) -> None:
     assert (MODELS[key].params(), MODELS[key].flops(512, 512)) == EXACT[key]
 
 
-@pytest.mark.parametrize("key", EXACT)
+def test_segnet_is_vgg16_and_its_mirror() -> None:
+    """VGG16's thirteen convolutions hold 14,714,688 parameters; the head replaces the mirror of
+    the first one, and biases count what a convolution puts out."""
+    convs = list(MODELS["segnet"].convs())
+    assert len(convs) == 26
+    assert sum(conv.params() for conv in convs[:13]) == 14_714_688
+    assert [(c.cin, c.cout, c.level) for c in convs[13:25]] == [
+        (c.cout, c.cin, c.level) for c in reversed(convs[1:13])
+    ]
+    assert (convs[25].cin, convs[25].cout, convs[25].kernel) == (64, 1, 3)
+    assert MODELS["segnet"].multiple == 32
+
+
+@pytest.mark.parametrize("key", MODELS)
 def test_the_real_module_agrees(key: str) -> None:
     """Count what really runs, layer by layer, with hooks, by the paper's rule."""
     spec = MODELS[key]
@@ -48,10 +69,21 @@ def test_the_real_module_agrees(key: str) -> None:
     assert sum(p.numel() for p in network.parameters()) == spec.params()
 
 
-@pytest.mark.parametrize("key", EXACT)
-def test_receptive_field_radius_is_exact(key: str) -> None:
-    """With positive weights every pixel within the field moves the output, and none beyond."""
-    spec = MODELS[key]
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(MODELS[key] for key in PAPER_MODELS),
+        THIN_SEGNET,
+        *(THIN_SEGNET.without_deepest(levels) for levels in range(1, 5)),
+    ],
+    ids=lambda spec: spec.key,
+)
+def test_receptive_field_radius_is_exact(spec: ModelSpec) -> None:
+    """With positive weights every pixel within the field moves the output, and none beyond.
+
+    On a flat image unpooling puts its values left, the first of equals, so that SegNet shows its
+    whole field on one side only.
+    """
     radius, multiple = spec.receptive_field_radius(), spec.multiple
     network = build(spec).eval()
     for name, parameter in network.named_parameters():
@@ -76,3 +108,8 @@ def test_receptive_field_radius_is_exact(key: str) -> None:
 def test_sizes_off_the_multiple_are_refused() -> None:
     with pytest.raises(ValueError, match="not a multiple of 4"):
         MODELS["half_mrunet"].flops(510, 512)
+
+
+def test_the_field_does_not_depend_on_widths() -> None:
+    """What the thin stand-in above relies on."""
+    assert MODELS["segnet"].receptive_field_radius() == THIN_SEGNET.receptive_field_radius() == 211

@@ -1,30 +1,146 @@
-"""Photos as training crops by the paper's 4x4 grid."""
+"""Photos as training crops: the paper's grid, or windows drawn around particles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
 
 from edge.tiling import cut, paper_grid
 from train.data.photos import Photo
 
 
 @dataclass(frozen=True)
-class Crop:
-    """`image` (h,w,3) uint8 RGB and `mask` (h,w) uint8, 1 where a particle is."""
+class Window:
+    """A crop by the number of its photo and its top left corner, px."""
 
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+    photo: int
+    top: int
+    left: int
 
 
-def crops(photos: Iterable[Photo], multiple: int) -> list[Crop]:
-    """Every crop of every photo, held in memory (a 1440x1440 photo takes 17 MB)."""
+class Crops(Dataset[tuple[Tensor, Tensor]]):
+    """Crops of one size out of photos held in memory (a 1440x1440 photo takes 8 MB).
+
+    Photos smaller than a crop are padded right and below with the `fill` colour, as background.
+
+    Attributes:
+        side_hw: height and width of every crop: `crop`, or the largest photo where that is less,
+            rounded up to `multiple`.
+        grid: windows of the paper's grid over all photos.
+    """
+
+    def __init__(
+        self, photos: Sequence[Photo], multiple: int, crop: int, fill: Sequence[float]
+    ) -> None:
+        sizes = np.array([photo.mask.shape for photo in photos]).max(axis=0)
+        height, width = (min(crop, -(-int(size) // multiple) * multiple) for size in sizes)
+        self.side_hw = height, width
+        self._photos: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self.grid: list[Window] = []
+        for number, photo in enumerate(photos):
+            layout = paper_grid(photo.mask.shape, multiple, tile=crop)
+            self.grid += [Window(number, top, left) for top, left in layout.origins()]
+            self._photos.append(self._padded(photo, layout.canvas_hw, fill))
+
+    def _padded(
+        self, photo: Photo, canvas_hw: tuple[int, int], fill: Sequence[float]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        below, right = (
+            max(canvas, side) - size
+            for canvas, side, size in zip(canvas_hw, self.side_hw, photo.mask.shape, strict=True)
+        )
+        if not (below or right):
+            return photo.image, photo.mask
+        image = cv2.copyMakeBorder(
+            photo.image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[round(v) for v in fill]
+        )
+        mask = cv2.copyMakeBorder(photo.mask, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
+        return np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
+
+    def __getitem__(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles."""
+        height, width = self.side_hw
+        rows = slice(window.top, window.top + height)
+        columns = slice(window.left, window.left + width)
+        image, mask = self._photos[window.photo]
+        return (
+            torch.from_numpy(image[rows, columns]).permute(2, 0, 1),
+            torch.from_numpy(mask[rows, columns])[None],
+        )
+
+    def prior(self) -> float:
+        """Share of particle pixels in the grid's crops."""
+        return float(np.mean([self[window][1].float().mean().item() for window in self.grid]))
+
+    def particles(self) -> list[NDArray[np.int64]]:
+        """Pixels (n,2) as (y, x) of the particles of each photo."""
+        return [np.argwhere(mask) for _, mask in self._photos]
+
+    def photo_hw(self, number: int) -> tuple[int, int]:
+        """Height and width of a photo with its padding."""
+        height, width = self._photos[number][1].shape
+        return height, width
+
+
+class CropSampler(Sampler[Window]):
+    """The windows of an epoch, in an order that depends on (seed, epoch) alone.
+
+    So a run that goes on from a checkpoint sees what an unbroken one would have seen. An epoch has
+    as many windows as the grid, in whole batches for each of `ranks` processes; of them the share
+    `foreground` lies around a random particle pixel, anywhere in the crop.
+    """
+
+    def __init__(
+        self, crops: Crops, *, seed: int, foreground: float, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._crops = crops
+        self._seed, self._foreground = seed, foreground
+        self._rank, self._ranks = rank, ranks
+        self._epoch = 0
+        self._particles = crops.particles() if foreground else []
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self._crops.grid) // self._ranks)
+
+    def __iter__(self) -> Iterator[Window]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        order = [self._crops.grid[i] for i in rng.permutation(len(self._crops.grid))]
+        if self._foreground:
+            photos = [n for n, pixels in enumerate(self._particles) if len(pixels)]
+            for i in np.flatnonzero(rng.random(len(order)) < self._foreground):
+                order[i] = self._around_particle(rng, photos[rng.integers(len(photos))])
+        # The first ones again, where the processes would not get equally many.
+        order += order[: len(self) * self._ranks - len(order)]
+        return iter(order[self._rank :: self._ranks])
+
+    def _around_particle(self, rng: np.random.Generator, photo: int) -> Window:
+        pixels = self._particles[photo]
+        at = pixels[rng.integers(len(pixels))]
+        corner = []
+        for pixel, side, size in zip(
+            at, self._crops.side_hw, self._crops.photo_hw(photo), strict=True
+        ):
+            low, high = max(0, pixel - side + 1), min(pixel, size - side)
+            corner.append(int(rng.integers(low, high + 1)))
+        return Window(photo, *corner)
+
+
+def as_photos(photos: Iterable[Photo], crop: int) -> list[Photo]:
+    """Every crop of the paper's grid as a photo of its own, NAME@TOP,LEFT: for folds by crop."""
     found = []
     for photo in photos:
-        grid = paper_grid(photo.mask.shape, multiple)
-        for image, mask in zip(cut(photo.image, grid), cut(photo.mask, grid), strict=True):
-            found.append(Crop(image, mask))
+        grid = paper_grid(photo.mask.shape, 1, tile=crop)
+        tiles = zip(grid.origins(), cut(photo.image, grid), cut(photo.mask, grid), strict=True)
+        found += [Photo(f"{photo.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
     return found

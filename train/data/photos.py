@@ -1,16 +1,28 @@
-"""Photos and their masks in a folder: images/NAME.* beside masks/NAME.png."""
+"""Photos and their masks in a folder, in one of three layouts:
+
+FOLDER/images/NAME.* and FOLDER/masks/NAME.png (or .tif), FOLDER/images and one COCO file
+FOLDER/*.json, or photos beside FOLDER/_annotations.coco.json as Roboflow exports them.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import ToolError, needs
 from edge.sources.images import image_files, read_image
+
+if TYPE_CHECKING:
+    from train.data.coco import Entry
+
+ROBOFLOW = "_annotations.coco.json"
 
 
 @dataclass(frozen=True)
@@ -22,47 +34,156 @@ class Photo:
     mask: NDArray[np.uint8]
 
 
-def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """(image, mask) paths of every photo under `folder`, by name.
+@dataclass(frozen=True)
+class Pair:
+    """The file of a photo, and that of its mask or its entry in a COCO file."""
+
+    image: Path
+    mask: Path | Entry
+
+    @property
+    def name(self) -> str:
+        """The photo's file name without its ending; no other photo of the folder has it."""
+        return self.image.stem
+
+    def load(self) -> Photo:
+        """Read photo and mask.
+
+        Raises:
+            ToolError: a file is unreadable, the sizes differ, the mask has values besides 0 and
+                255, or an annotation is no polygon or run-length code.
+        """
+        image = read_image(self.image)
+        shape = image.shape[:2]
+        if isinstance(self.mask, Path):
+            return Photo(self.name, image, _read_mask(self.mask, shape))
+        return Photo(self.name, image, self.mask.draw(shape))
+
+
+def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    # Not `read_image`: 16-bit files of object numbers would come back as all 0.
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if mask is None:
+        raise ToolError(f"{path}: not a readable image (damaged, or not an image at all)")
+    if mask.shape != shape:
+        raise ToolError(
+            f"{path}: is {mask.shape[1]}x{mask.shape[0]} px, its photo {shape[1]}x{shape[0]}"
+        )
+    white = 65535 if mask.max() == 65535 else 255
+    grey = mask[(mask != 0) & (mask != white)]
+    if grey.size:
+        blurred = path.suffix.lower() in {".jpg", ".jpeg"}
+        raise ToolError(
+            f"{path}: holds grey value {grey.min()}; a mask is 0 for background and 255 for "
+            f"particle{', which JPEG blurs: save masks as PNG' if blurred else ''}"
+        )
+    return np.asarray(mask != 0, np.uint8)
+
+
+def find_pairs(folder: Path) -> list[Pair]:
+    """Every photo under `folder` with its mask, by name.
 
     Raises:
-        ToolError: a folder is missing or empty, or a photo has no mask or a mask no photo.
+        ToolError: as `scan`, or something has no counterpart.
     """
-    files: dict[str, dict[str, Path]] = {}
-    for kind in ("images", "masks"):
-        if not (folder / kind).is_dir():
-            raise ToolError(
-                f"{folder / kind}: no such folder; photos go to images/, masks to masks/"
-            )
-        files[kind] = {path.stem: path for path in image_files(folder / kind)}
-    images, masks = files["images"], files["masks"]
-    if not images:
-        raise ToolError(f"{folder / 'images'}: holds no images")
-    for here, there, kind in ((images, masks, "mask"), (masks, images, "photo")):
-        alone = [path for stem, path in here.items() if stem not in there]
-        if alone:
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-            raise ToolError(f"{alone[0]}: has no {kind} of the same name{more}")
-    return [(path, masks[stem]) for stem, path in images.items()]
+    pairs, unpaired = scan(folder)
+    if unpaired:
+        more = f" (and {len(unpaired) - 1} more)" if len(unpaired) > 1 else ""
+        raise ToolError(f"{unpaired[0]}{more}")
+    return pairs
 
 
-def load(image_path: Path, mask_path: Path) -> Photo:
-    """Read one pair.
+def scan(folder: Path) -> tuple[list[Pair], list[str]]:
+    """The pairs under `folder`, by name, and a sentence on each photo or mask that is in none.
+
+    No image is opened.
 
     Raises:
-        ToolError: a file is unreadable, the sizes differ, or the mask has values besides 0 and 255.
+        ToolError: a folder is missing or empty, or the COCO file is not one.
     """
-    image = read_image(image_path)
-    mask = cv2.cvtColor(read_image(mask_path), cv2.COLOR_RGB2GRAY)
-    if mask.shape != image.shape[:2]:
+    if (folder / ROBOFLOW).is_file() and not (folder / "images").is_dir():
+        return _scan_coco(folder, folder / ROBOFLOW)
+    photos, masks = folder / "images", folder / "masks"
+    annotations = None if masks.is_dir() else _annotations(folder)
+    if not photos.is_dir():
+        raise ToolError(f"{photos}: no such folder; photos go to images/, masks to masks/")
+    if annotations:
+        return _scan_coco(photos, annotations)
+    if not masks.is_dir():
         raise ToolError(
-            f"{mask_path}: is {mask.shape[1]}x{mask.shape[0]} px, "
-            f"its photo {image.shape[1]}x{image.shape[0]}"
+            f"{masks}: no such folder; photos go to images/, masks to masks/ or, as COCO "
+            f"annotations, to {folder / 'annotations.json'}"
         )
-    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    if not set(values.tolist()) <= {0, 255}:
-        grey = next(v for v in values.tolist() if v not in (0, 255))
+    return _scan_masks(photos, masks)
+
+
+def _annotations(folder: Path) -> Path | None:
+    """annotations.json, or else the one JSON file there is."""
+    files = sorted(folder.glob("*.json"))
+    if (folder / "annotations.json") in files:
+        return folder / "annotations.json"
+    if len(files) > 1:
         raise ToolError(
-            f"{mask_path}: holds grey value {grey}; a mask is 0 for background and 255 for particle"
+            f"{folder}: holds {' and '.join(path.name for path in files)}; keep the one with the "
+            f"photos' annotations, or name it annotations.json"
         )
-    return Photo(image_path.stem, image, (mask // 255).astype(np.uint8))
+    return files[0] if files else None
+
+
+def _scan_masks(photo_folder: Path, mask_folder: Path) -> tuple[list[Pair], list[str]]:
+    photos, unpaired = _by_name(_photo_files(photo_folder), "photos")
+    masks, twice = _by_name(image_files(mask_folder), "masks")
+    unpaired += twice
+    for here, there, kind in ((photos, masks, "mask"), (masks, photos, "photo")):
+        unpaired += [
+            f"{files[0]}: has no {kind} of the same name"
+            for name, files in here.items()
+            if name not in there
+        ]
+    pairs = [
+        Pair(files[0], masks[name][0])
+        for name, files in photos.items()
+        if len(files) == len(masks.get(name, [])) == 1
+    ]
+    return pairs, unpaired
+
+
+def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[Pair], list[str]]:
+    with needs("train"):
+        from train.data.coco import read_coco
+    entries = read_coco(annotations)
+    files = _photo_files(photo_folder)
+    photos, unpaired = _by_name(files, "photos")
+    unpaired += [
+        f"{path}: has no entry in {annotations}" for path in files if path.name not in entries
+    ]
+    there = {path.name for path in files}
+    unpaired += [
+        f"{entry}: is not in {photo_folder}" for name, entry in entries.items() if name not in there
+    ]
+    pairs = [
+        Pair(path, entries[path.name])
+        for path, *others in photos.values()
+        if not others and path.name in entries
+    ]
+    return pairs, unpaired
+
+
+def _photo_files(folder: Path) -> list[Path]:
+    files = image_files(folder)
+    if not files:
+        raise ToolError(f"{folder}: holds no images")
+    return files
+
+
+def _by_name(files: Sequence[Path], kind: str) -> tuple[dict[str, list[Path]], list[str]]:
+    """`files` by name without ending, and a sentence on each name that is there twice."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        found[path.stem].append(path)
+    twice = [
+        f"{' and '.join(map(str, same))}: {len(same)} {kind} of one name; keep one"
+        for same in found.values()
+        if len(same) > 1
+    ]
+    return dict(sorted(found.items())), twice

@@ -1,1 +1,1 @@
-"""The paper's networks: numbers in spec, modules in unet and multires, names in catalogue."""
+"""The networks: numbers in spec, modules in unet, multires and segnet, names in catalogue."""

@@ -1,10 +1,15 @@
-"""The networks by name: one entry a network, and the door to build its module."""
+"""The networks by name, descriptions of others, and the door to build their modules."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from train.models.spec import ModelSpec, MultiResSpec, UNetSpec
+from edge.errors import BadArgumentError, ToolError
+from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,18 +58,132 @@ MODELS: dict[str, ModelSpec] = {
             residual=(32,),
             head_kernel=3,
         ),
+        # Section 4.6: four times the channels, which was no better.
+        MultiResSpec(
+            key="quarter_mrunet_x4",
+            title="Quarter MultiResUNet, 4x channels",
+            stem=64,
+            encoder=(68,),
+            bottom=132,
+            residual=(128,),
+            head_kernel=3,
+        ),
+        SegNetSpec(
+            key="segnet",
+            title="SegNet",
+            encoder=((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+        ),
     )
 }
 
+# Those of Table 4, in its order.
+PAPER_MODELS = ("unet", "half_unet", "mrunet", "half_mrunet", "quarter_mrunet")
 
-def build(spec: ModelSpec) -> nn.Module:
-    """The PyTorch module of `spec`: float32 (N,3,H,W) in, logits (N,1,H,W) out."""
+FAMILIES: dict[str, type[ModelSpec]] = {
+    spec.FAMILY: spec for spec in (UNetSpec, MultiResSpec, SegNetSpec)
+}
+
+
+def build(spec: ModelSpec, norm: bool = False) -> nn.Module:
+    """The PyTorch module of `spec`: float32 (N,3,H,W) in, logits (N,1,H,W) out.
+
+    With `norm`, batch normalisation follows every convolution but the head; `norm.folded` makes
+    plain weights of it again.
+    """
+    from torch import nn
+
     from train.models.multires import MultiResUNet
+    from train.models.norm import NormConv2d
+    from train.models.segnet import SegNet
     from train.models.unet import UNet
 
+    conv = NormConv2d if norm else nn.Conv2d
     match spec:
         case UNetSpec():
-            return UNet(spec)
+            return UNet(spec, conv)
         case MultiResSpec():
-            return MultiResUNet(spec)
+            return MultiResUNet(spec, conv)
+        case SegNetSpec():
+            return SegNet(spec, conv)
     raise TypeError(f"no module for a {type(spec).__name__}")
+
+
+def open_model(name: str) -> ModelSpec:
+    """The network of a catalogue key, or of a .json file that holds a description.
+
+    Raises:
+        BadArgumentError: `name` is neither.
+        ToolError: the file holds no JSON, or no description of a network.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    path = Path(name)
+    if path.suffix != ".json" or not path.is_file():
+        raise BadArgumentError(
+            f"{name}: neither a .json file with a description of a network nor one of "
+            f"{', '.join(MODELS)}"
+        )
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ToolError(f"{path}: not JSON: {error}") from None
+    return parse(description, name)
+
+
+def parse(description: Mapping[str, Any], where: str) -> ModelSpec:
+    """The network that `ModelSpec.describe` described.
+
+    Args:
+        description: the family and its fields; lists or tuples.
+        where: names the source in error messages.
+
+    Raises:
+        ToolError: a field is missing, unknown or of the wrong type, or the numbers describe no
+            network.
+    """
+    try:
+        return _parsed(description)
+    except ValueError as error:
+        raise ToolError(f"{where}: {error}") from None
+
+
+def _parsed(description: Mapping[str, Any]) -> ModelSpec:
+    if not isinstance(description, Mapping):
+        raise ValueError("a description of a network must be a JSON object")
+    family = description.get("family")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {family!r}")
+    kind = FAMILIES[family]
+    expected = [field.name for field in fields(kind)]
+    for name in expected:
+        if name not in description:
+            raise ValueError(f"lacks {name}")
+    for name in description:
+        if name not in ("family", *expected):
+            raise ValueError(f"has an unknown field {name!r}; {family} has {', '.join(expected)}")
+    types = get_type_hints(kind)
+    return kind(**{name: _typed(description[name], types[name], name) for name in expected})
+
+
+def _typed(value: Any, expected: Any, name: str) -> Any:
+    """`value` as a `str`, an `int`, or a tuple of what `expected` says.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if get_origin(expected) is not tuple:
+        if type(value) is not expected:  # a bool is no number of channels
+            what = "a text" if expected is str else "a whole number"
+            raise ValueError(f"{name} must be {what}, is {value!r}")
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list, is {value!r}")
+    inner = get_args(expected)
+    if inner[-1] is Ellipsis:
+        inner = inner[:1] * len(value)
+    if len(value) != len(inner):
+        raise ValueError(f"{name} must hold {len(inner)} numbers, holds {len(value)}")
+    return tuple(
+        _typed(item, what, f"{name}[{i}]")
+        for i, (item, what) in enumerate(zip(value, inner, strict=True))
+    )

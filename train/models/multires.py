@@ -12,14 +12,14 @@ from train.models.spec import MultiResSpec
 class MultiResBlock(nn.Module):
     """Three 3x3 convolutions in a row, all kept, plus a 1x1 shortcut (Eqs. 10-14)."""
 
-    def __init__(self, cin: int, width: int) -> None:
+    def __init__(self, cin: int, width: int, conv: type[nn.Conv2d]) -> None:
         super().__init__()
         widths = MultiResSpec.block_widths(width)
         inputs = (cin, *widths)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(inputs, widths, strict=False)
+            conv(a, b, 3, padding=1) for a, b in zip(inputs, widths, strict=False)
         )
-        self.shortcut = nn.Conv2d(cin, width, 1)
+        self.shortcut = conv(cin, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         features = []
@@ -34,37 +34,41 @@ class MultiResBlock(nn.Module):
 class ResidualUnit(nn.Module):
     """ReLU(conv1x1(x)) + ReLU(conv3x3(x)) (Eqs. 15-16)."""
 
-    def __init__(self, cin: int, width: int) -> None:
+    def __init__(self, cin: int, width: int, conv: type[nn.Conv2d]) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(cin, width, 1)
-        self.conv3 = nn.Conv2d(cin, width, 3, padding=1)
+        self.conv1 = conv(cin, width, 1)
+        self.conv3 = conv(cin, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.conv1(x)) + functional.relu(self.conv3(x))
 
 
-def _residual_path(cin: int, width: int) -> nn.Sequential:
+def _residual_path(cin: int, width: int, conv: type[nn.Conv2d]) -> nn.Sequential:
     inputs = (cin, *(width,) * (MultiResSpec.RESIDUAL_UNITS - 1))
-    return nn.Sequential(*(ResidualUnit(c, width) for c in inputs))
+    return nn.Sequential(*(ResidualUnit(c, width, conv) for c in inputs))
 
 
 class MultiResUNet(nn.Module):
-    """float32 (N,3,H,W) -> logits (N,1,H,W); H and W multiples of `spec.multiple`."""
+    """float32 (N,3,H,W) -> logits (N,1,H,W); H and W multiples of `spec.multiple`.
 
-    def __init__(self, spec: MultiResSpec) -> None:
+    `conv` makes every convolution but the head.
+    """
+
+    def __init__(self, spec: MultiResSpec, conv: type[nn.Conv2d]) -> None:
         super().__init__()
         inputs = (spec.stem, *spec.encoder)
-        self.stem = nn.Conv2d(3, spec.stem, 3, padding=1)
+        self.stem = conv(3, spec.stem, 3, padding=1)
         self.encoder = nn.ModuleList(
-            MultiResBlock(cin, width) for cin, width in zip(inputs, spec.encoder, strict=False)
+            MultiResBlock(cin, width, conv)
+            for cin, width in zip(inputs, spec.encoder, strict=False)
         )
-        self.bottom = MultiResBlock(inputs[-1], spec.bottom)
+        self.bottom = MultiResBlock(inputs[-1], spec.bottom, conv)
         self.residual = nn.ModuleList(
-            _residual_path(cin, width)
+            _residual_path(cin, width, conv)
             for cin, width in zip(spec.encoder, spec.residual, strict=True)
         )
         self.decoder = nn.ModuleList(
-            MultiResBlock(cin, width)
+            MultiResBlock(cin, width, conv)
             for cin, width in zip(spec.decoder_inputs(), spec.encoder, strict=True)
         )
         self.head = nn.Conv2d(spec.encoder[0], 1, spec.head_kernel, padding=spec.head_kernel // 2)

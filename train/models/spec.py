@@ -1,14 +1,15 @@
 """What a network is, as numbers: widths in, parameters, FLOPs and receptive field out.
 
-A spec says nothing about PyTorch; `unet.py` and `multires.py` build the real modules from it, and
-`catalogue.py` holds the five networks of the paper.
+A spec says nothing about PyTorch; `unet.py`, `multires.py` and `segnet.py` build the real modules
+from it, and `catalogue.py` holds the networks by name.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,28 @@ class Reach:
 
 @dataclass(frozen=True)
 class ModelSpec(ABC):
-    """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame."""
+    """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame.
+
+    Raises:
+        ValueError: the numbers describe no network.
+    """
+
+    FAMILY: ClassVar[str]
 
     key: str
     title: str
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError("encoder is empty; it must hold at least one level")
+        for conv in self.convs():
+            if min(conv.cin, conv.cout) < 1:
+                raise ValueError(
+                    f"a convolution of level {conv.level} would turn {conv.cin} channels into "
+                    f"{conv.cout}; use larger widths"
+                )
+            if conv.kernel < 1 or conv.kernel % 2 == 0:
+                raise ValueError(f"a kernel of {conv.kernel} px has no middle; use an odd size")
 
     @property
     @abstractmethod
@@ -63,6 +82,37 @@ class ModelSpec(ABC):
     @abstractmethod
     def reach(self) -> Reach:
         """Kernel radii summed over each part of the network."""
+
+    @abstractmethod
+    def _first_levels(self, count: int) -> dict[str, Any]:
+        """The fields that hold levels, cut to the first `count` of them and a bottom."""
+
+    def describe(self) -> dict[str, Any]:
+        """The family and every number, ready for JSON; `catalogue.parse` reads it back."""
+        return {
+            "family": self.FAMILY,
+            **{name: _as_lists(value) for name, value in asdict(self).items()},
+        }
+
+    def without_deepest(self, levels: int) -> ModelSpec:
+        """The same network less its deepest `levels` levels, as Half U-net is made of U-net.
+
+        The first level to go gives its encoder widths to the bottom.
+
+        Raises:
+            ValueError: `levels` is not at least 1, or no level would be left.
+        """
+        if not 1 <= levels < self.levels:
+            raise ValueError(
+                f"{self.key} has {self.levels} level(s), one of which must stay: "
+                f"{levels} cannot be dropped"
+            )
+        return replace(
+            self,
+            key=f"{self.key}_minus{levels}",
+            title=f"{self.title} minus {levels}",
+            **self._first_levels(self.levels - levels),
+        )
 
     @property
     def multiple(self) -> int:
@@ -134,9 +184,15 @@ class UNetSpec(ModelSpec):
     reads the level's skip and the upsampled output of the level below, concatenated.
     """
 
+    FAMILY = "unet"
+
     encoder: tuple[tuple[int, int], ...]
     bottom: tuple[int, int]
     decoder: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        _check_levels("encoder", self.encoder, "decoder", self.decoder)
+        super().__post_init__()
 
     @property
     def levels(self) -> int:
@@ -170,6 +226,13 @@ class UNetSpec(ModelSpec):
         twos = (2,) * self.levels
         return Reach(encoder=twos, skip=(0,) * self.levels, bottom=2, decoder=twos, head=0)
 
+    def _first_levels(self, count: int) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder[:count],
+            "bottom": self.encoder[count],
+            "decoder": self.decoder[:count],
+        }
+
 
 @dataclass(frozen=True)
 class MultiResSpec(ModelSpec):
@@ -182,6 +245,8 @@ class MultiResSpec(ModelSpec):
     level's encoder width and reads the residual path of the skip and the upsampled level below.
     """
 
+    FAMILY = "multires"
+
     stem: int
     encoder: tuple[int, ...]
     bottom: int
@@ -191,6 +256,10 @@ class MultiResSpec(ModelSpec):
     # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
     RESIDUAL_UNITS = 4
     BLOCK_CONVS = 3
+
+    def __post_init__(self) -> None:
+        _check_levels("encoder", self.encoder, "residual", self.residual)
+        super().__post_init__()
 
     @property
     def levels(self) -> int:
@@ -248,4 +317,90 @@ class MultiResSpec(ModelSpec):
             bottom=self.BLOCK_CONVS,
             decoder=blocks,
             head=self.head_kernel // 2,
+        )
+
+    def _first_levels(self, count: int) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder[:count],
+            "bottom": self.encoder[count],
+            "residual": self.residual[:count],
+        }
+
+
+@dataclass(frozen=True)
+class SegNetSpec(ModelSpec):
+    """SegNet (Badrinarayanan et al., 2017): max pooling hands its indices to the decoder.
+
+    `encoder` holds the widths of each level's 3x3 convolutions, level 0 first. The decoder mirrors
+    them: where the encoder turns a channels into b, it turns b into a; the mirror of the first
+    convolution is the head.
+
+    The paper only names SegNet (Section 2). Ours to choose were: no batch norm, as in the paper's
+    networks; a ReLU after each convolution but the head; a head of one channel; and that unpooling,
+    like upsampling, counts as no FLOPs.
+    """
+
+    FAMILY = "segnet"
+
+    encoder: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not all(self.encoder):
+            raise ValueError("encoder has a level without convolutions; each needs at least one")
+        super().__post_init__()
+
+    @property
+    def levels(self) -> int:
+        return len(self.encoder)
+
+    @property
+    def decoder(self) -> tuple[tuple[int, ...], ...]:
+        """Widths of each level's decoder convolutions, level 0 (without the head) first."""
+        above = ((), *((widths[-1],) for widths in self.encoder))
+        return tuple(
+            (*reversed(widths[:-1]), *out) for widths, out in zip(self.encoder, above, strict=False)
+        )
+
+    def convs(self) -> Iterator[Conv]:
+        cin = 3
+        for level, widths in enumerate(self.encoder):
+            for cout in widths:
+                yield Conv(3, cin, cout, level)
+                cin = cout
+        for level in reversed(range(self.levels)):
+            for cout in self.decoder[level]:
+                yield Conv(3, cin, cout, level)
+                cin = cout
+        yield Conv(3, cin, 1, 0)
+
+    def pooled_channels(self) -> tuple[int, ...]:
+        return tuple(widths[-1] for widths in self.encoder)
+
+    def additions(self) -> Iterator[tuple[int, int]]:
+        return iter(())
+
+    def reach(self) -> Reach:
+        return Reach(
+            encoder=tuple(map(len, self.encoder)),
+            # An index looks at its 2x2 window, and so does, through the levels below, the value
+            # that it places: the skip never reaches farther.
+            skip=(0,) * self.levels,
+            bottom=0,
+            decoder=tuple(map(len, self.decoder)),
+            head=1,
+        )
+
+    def _first_levels(self, count: int) -> dict[str, Any]:
+        return {"encoder": self.encoder[:count]}
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _check_levels(name: str, one: tuple[Any, ...], other_name: str, other: tuple[Any, ...]) -> None:
+    if len(one) != len(other):
+        raise ValueError(
+            f"{name} has {len(one)} level(s) and {other_name} {len(other)}; "
+            f"they must have equally many"
         )

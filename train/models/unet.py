@@ -9,26 +9,29 @@ from torch.nn import functional
 from train.models.spec import UNetSpec
 
 
-def _pair(cin: int, widths: tuple[int, int]) -> nn.Sequential:
+def _pair(cin: int, widths: tuple[int, int], conv: type[nn.Conv2d]) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(cin, widths[0], 3, padding=1),
-        nn.Conv2d(widths[0], widths[1], 3, padding=1),
+        conv(cin, widths[0], 3, padding=1),
+        conv(widths[0], widths[1], 3, padding=1),
         nn.ReLU(),
     )
 
 
 class UNet(nn.Module):
-    """float32 (N,3,H,W) -> logits (N,1,H,W); H and W multiples of `spec.multiple`."""
+    """float32 (N,3,H,W) -> logits (N,1,H,W); H and W multiples of `spec.multiple`.
 
-    def __init__(self, spec: UNetSpec) -> None:
+    `conv` makes every convolution but the head.
+    """
+
+    def __init__(self, spec: UNetSpec, conv: type[nn.Conv2d]) -> None:
         super().__init__()
         inputs = (3, *(pair[1] for pair in spec.encoder))
         self.encoder = nn.ModuleList(
-            _pair(cin, widths) for cin, widths in zip(inputs, spec.encoder, strict=False)
+            _pair(cin, widths, conv) for cin, widths in zip(inputs, spec.encoder, strict=False)
         )
-        self.bottom = _pair(inputs[-1], spec.bottom)
+        self.bottom = _pair(inputs[-1], spec.bottom, conv)
         self.decoder = nn.ModuleList(
-            _pair(cin, widths)
+            _pair(cin, widths, conv)
             for cin, widths in zip(spec.decoder_inputs(), spec.decoder, strict=True)
         )
         self.head = nn.Conv2d(spec.decoder[0][1], 1, 1)

@@ -1,0 +1,167 @@
+"""The paper's comparison: every network on every fold, restartable where it stopped.
+
+OUT/split.json          which photos train, validate and test in each fold
+OUT/MODEL/fold1/        a run of `train.fit`, and result.json with the scores on the test photos
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import BadArgumentError
+from edge.files import new_folder, write_json
+from train.checkpoint import load
+from train.data.crops import as_photos
+from train.data.folds import By, Split, chosen, split
+from train.data.photos import Photo, find_pairs
+from train.evaluate import Scored, evaluate
+from train.fit import BEST, Outcome, Settings, fit
+from train.metrics import Counts, ObjectCounts
+from train.models.catalogue import MODELS
+from train.models.spec import ModelSpec
+from train.recipe import Recipe
+
+RESULT, SPLIT = "result.json", "split.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network on one fold (from 1): plain data, so that another machine can run it.
+
+    `data` and `out` are folders that this machine can reach, too.
+    """
+
+    spec: ModelSpec
+    recipe: Recipe
+    fold: int
+    data: Path
+    out: Path
+    settings: Settings
+    tolerance: int
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.spec.key / f"fold{self.fold}"
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / RESULT).is_file()
+
+    def __str__(self) -> str:
+        return f"{self.spec.key} fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One finished job: how training ended, and the test photos one by one."""
+
+    model: str
+    title: str
+    fold: int
+    outcome: Outcome
+    at_half: list[Scored]
+    at_threshold: list[Scored]
+
+    @classmethod
+    def read(cls, path: Path) -> FoldResult:
+        """What `run` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+
+        def scored(rows: list[dict[str, Any]]) -> list[Scored]:
+            return [
+                Scored(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"])) for r in rows
+            ]
+
+        content["outcome"] = Outcome(**content["outcome"])
+        for part in ("at_half", "at_threshold"):
+            content[part] = scored(content[part])
+        return cls(**content)
+
+
+def load_photos(data: Path) -> list[Photo]:
+    """Every photo of `data`, in memory."""
+    return [pair.load() for pair in find_pairs(data)]
+
+
+def load_units(data: Path, by: By, crop: int) -> list[Photo]:
+    """What folds are made of: photos, or their crops as photos of their own."""
+    photos = load_photos(data)
+    return as_photos(photos, crop) if by == "crop" else photos
+
+
+def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
+    """Write the split into `out`, where it does not stand there already.
+
+    Args:
+        asked: "photo", "crop", or the path of a split file.
+
+    Raises:
+        BadArgumentError: `out` holds a comparison with another split.
+        ToolError: the file is no split, or there are fewer photos than folds.
+    """
+    if asked in ("photo", "crop"):
+        by: By = "crop" if asked == "crop" else "photo"
+        names = [unit.name for unit in load_units(data, by, settings.crop)]
+        wanted = split(names, by, settings.seed)
+    elif Path(asked).is_file():
+        wanted = Split.read(Path(asked))
+    else:
+        raise BadArgumentError(f"{asked}: must be photo, crop, or a split.json that is there")
+    path = out / SPLIT
+    if not path.is_file():
+        new_folder(out)
+        wanted.write(path)
+    elif Split.read(path) != wanted:
+        raise BadArgumentError(f"{out}: holds a comparison with another split; name a new folder")
+
+
+def run_here(jobs: Sequence[Job]) -> Iterator[tuple[Job, FoldResult]]:
+    """Run jobs one after the other on this machine; finished ones are only read."""
+    units: list[Photo] | None = None
+    for job in jobs:
+        if units is None and not job.done:
+            units = load_units(job.data, Split.read(job.out / SPLIT).by, job.settings.crop)
+        yield job, run(job, units)
+
+
+def run(job: Job, photos: Sequence[Photo] | None = None) -> FoldResult:
+    """Train and test one job; a finished one is only read.
+
+    Args:
+        photos: all photos of the data, where they are at hand already.
+    """
+    path = job.folder / RESULT
+    if not job.done:
+        folds = Split.read(job.out / SPLIT)
+        fold = folds.folds[job.fold - 1]
+        if photos is None:
+            photos = load_units(job.data, folds.by, job.settings.crop)
+        parts = (chosen(photos, n, job.data) for n in (fold.training, fold.validation, fold.test))
+        training, validation, test = parts
+        outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings)
+        scored = evaluate(load(job.folder / BEST), test, job.tolerance)
+        result = FoldResult(
+            job.spec.key, job.spec.title, job.fold, outcome, scored.at_half, scored.at_threshold
+        )
+        write_json(path, asdict(result))
+    return FoldResult.read(path)
+
+
+def results(out: Path) -> list[FoldResult]:
+    """Every finished fold in `out`, the catalogue's models first and in its order.
+
+    Raises:
+        BadArgumentError: there is none.
+    """
+    found = [FoldResult.read(path) for path in sorted(out.glob(f"*/fold*/{RESULT}"))]
+    if not found:
+        raise BadArgumentError(f"{out}: holds no finished fold of 'train crossval'")
+    order = list(MODELS)
+    return sorted(
+        found,
+        key=lambda r: (order.index(r.model) if r.model in order else len(order), r.model, r.fold),
+    )

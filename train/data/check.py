@@ -1,0 +1,96 @@
+"""What a folder of photos and masks holds, and what in it is broken: `train check DATA`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ToolError
+from train.data.photos import Pair
+
+SIZES_SHOWN = 4
+QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the photos of whole pairs show.
+
+    Attributes:
+        sizes: photos by (width, height), px.
+        clean: photos without a particle.
+        foreground: share of particle pixels over all photos, 0..1.
+        diameters_px: of the circle of each object's area; objects are 8-connected particle pixels.
+        lengths_px: the longer side of each object's box.
+        broken: a sentence on each photo, mask or pair that cannot be used.
+    """
+
+    sizes: Mapping[tuple[int, int], int]
+    clean: int
+    foreground: float
+    diameters_px: NDArray[np.float64]
+    lengths_px: NDArray[np.int32]
+    broken: Sequence[str]
+
+    def as_text(self) -> str:
+        """All but `broken`, as a table for a terminal."""
+        photos = sum(self.sizes.values())
+        most = Counter(self.sizes).most_common(SIZES_SHOWN)
+        shown = [f"{width}x{height} ({count})" for (width, height), count in most]
+        if len(self.sizes) > len(most):
+            shown.append(f"{len(self.sizes) - len(most)} other sizes")
+        rows = [
+            f"{'photos':<20}{photos}, {self.clean} of them without a particle",
+            f"{'photo sizes, px':<20}{', '.join(shown)}",
+            f"{'particle pixels':<20}{self.foreground:.4%}",
+            f"{'objects':<20}{len(self.diameters_px)}",
+        ]
+        if len(self.diameters_px):
+            rows.append(f"{'px':<20}" + "".join(f"{name:>8}" for name in QUANTILES))
+            for name, values in (
+                ("  diameter", self.diameters_px),
+                ("  longer side", self.lengths_px),
+            ):
+                quantiles = np.quantile(values, list(QUANTILES.values()))
+                rows.append(f"{name:<20}" + "".join(f"{value:>8.1f}" for value in quantiles))
+        return "\n".join(rows)
+
+
+def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
+    """Read every pair, one at a time, and go on where one is broken.
+
+    Args:
+        pairs, unpaired: as `train.data.photos.scan` returns them.
+    """
+    sizes: Counter[tuple[int, int]] = Counter()
+    clean = 0
+    areas: list[NDArray[np.integer]] = [np.empty(0, np.int32)]
+    lengths: list[NDArray[np.integer]] = [np.empty(0, np.int32)]
+    broken = list(unpaired)
+    for pair in pairs:
+        try:
+            mask = pair.load().mask
+        except ToolError as error:
+            broken.append(str(error))
+            continue
+        # Row 0 is the background.
+        objects = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
+        sizes[mask.shape[1], mask.shape[0]] += 1
+        clean += not len(objects)
+        areas.append(objects[:, cv2.CC_STAT_AREA])
+        lengths.append(objects[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1))
+    area = np.concatenate(areas)
+    pixels = sum(width * height * count for (width, height), count in sizes.items())
+    return Report(
+        sizes=sizes,
+        clean=clean,
+        foreground=int(area.sum()) / max(pixels, 1),
+        diameters_px=2 * np.sqrt(area / np.pi),
+        lengths_px=np.concatenate(lengths),
+        broken=broken,
+    )

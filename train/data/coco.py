@@ -1,0 +1,129 @@
+"""COCO instance annotations as masks; every category counts as particle.
+
+pycocotools is imported here only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco  # type: ignore[import-untyped]
+
+from edge.errors import ToolError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a COCO `file` says of one photo: its file name, (H,W) and annotations."""
+
+    file: Path
+    photo: str
+    shape: tuple[int, int]
+    annotations: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.photo}"
+
+    def draw(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """The mask (H,W) of a photo of `shape`, 1 where any annotation is.
+
+        Raises:
+            ToolError: the file gives another shape, or an annotation cannot be drawn.
+        """
+        if shape != self.shape:
+            raise ToolError(
+                f"{self} is {self.shape[1]}x{self.shape[0]} px, its photo {shape[1]}x{shape[0]}"
+            )
+        mask = np.zeros(self.shape, np.uint8)
+        polygons: list[list[float]] = []
+        for annotation in self.annotations:
+            where = f"{self}, annotation {annotation.get('id')}"
+            segmentation = annotation.get("segmentation")
+            if not segmentation:
+                raise ToolError(f"{where} has no segmentation; a box alone is no mask")
+            if isinstance(segmentation, dict):
+                mask |= _decoded(segmentation, self.shape, where)
+            else:
+                polygons += _checked(segmentation, self.shape, where)
+        if polygons:
+            mask |= coco.decode(coco.merge(coco.frPyObjects(polygons, *self.shape)))
+        return mask
+
+
+def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> NDArray[np.uint8]:
+    """The mask (H,W) of a run-length code, compressed or not."""
+    height, width = shape
+    try:
+        counts = segmentation["counts"]
+        whole = segmentation["size"] == [height, width]
+        if whole and isinstance(counts, list):
+            whole = sum(counts) == height * width
+            segmentation = coco.frPyObjects(segmentation, height, width)
+        if whole:
+            mask: NDArray[np.uint8] = coco.decode(segmentation)
+            # Where the runs end too early pycocotools leaves the rest of the mask as memory was.
+            whole = mask.sum() == coco.area(segmentation)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ToolError(f"{where} has a run-length code that is not one of {width}x{height} px")
+    return mask
+
+
+def _checked(segmentation: Any, shape: tuple[int, int], where: str) -> list[list[float]]:
+    """Polygons that pycocotools can take: it crashes on some others, or draws their box."""
+    try:
+        polygons = [np.asarray(points, np.float64) for points in segmentation]
+    except (TypeError, ValueError):
+        polygons = [np.empty(0)]
+    for points in polygons:
+        drawable = points.ndim == 1 and points.size >= 6 and points.size % 2 == 0
+        # False for NaN too.
+        if not (drawable and np.all(np.abs(points) <= 2 * max(shape))):
+            raise ToolError(
+                f"{where} has a polygon that is not x1, y1, x2, y2, x3, y3... on the photo"
+            )
+    return [points.tolist() for points in polygons]
+
+
+def read_coco(path: Path) -> dict[str, Entry]:
+    """The entry of each photo, by the last part of its file name.
+
+    Raises:
+        ToolError: the file is no JSON or no COCO, names a photo twice, or annotates one that it
+            does not list.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ToolError(f"{path}: not a readable JSON file ({error})") from error
+    annotations: dict[object, list[dict[str, Any]]] = defaultdict(list)
+    entries: dict[str, Entry] = {}
+    try:
+        for annotation in content["annotations"]:
+            annotations[annotation["image_id"]].append(annotation)
+        for image in content["images"]:
+            # Tools write images/a.jpg and images\a.jpg as well as a.jpg.
+            name = PurePosixPath(image["file_name"].replace("\\", "/")).name
+            if name in entries:
+                raise ToolError(f"{path}: lists {name} twice; keep one")
+            shape = int(image["height"]), int(image["width"])
+            entries[name] = Entry(path, name, shape, annotations.pop(image["id"], []))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ToolError(
+            f"{path}: not COCO annotations; these have 'images' (with id, file_name, height and "
+            f"width) and 'annotations' (with image_id)"
+        ) from error
+    for image_id, orphans in annotations.items():
+        raise ToolError(
+            f"{path}: annotation {orphans[0].get('id')} is of image {image_id!r}, "
+            f"which is not in 'images'"
+        )
+    return entries

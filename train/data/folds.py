@@ -1,0 +1,128 @@
+"""Which photos train, validate and test in each of the five folds (Section 4)."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge.errors import ToolError
+from edge.files import write_json
+from train.data.photos import Photo
+
+FOLDS = 5
+# Of what is not test data the paper validates on one tenth: 20% : 72% : 8%.
+VALIDATION_SHARE = 0.1
+
+By = Literal["photo", "crop"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Names of the photos (or crops) of one fold."""
+
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """All folds; `by` says whether the names are of whole photos or of their crops."""
+
+    by: By
+    seed: int
+    folds: tuple[Fold, ...]
+
+    def write(self, path: Path) -> None:
+        """As JSON that `read` takes back; an earlier file stays whole until the new one is."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Split:
+        """What `write` wrote, or the same written by hand.
+
+        Raises:
+            ToolError: the file is no split, or a name stands in two parts of one fold.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            folds = tuple(
+                Fold(**{part: tuple(names) for part, names in fold.items()})
+                for fold in content["folds"]
+            )
+            found = cls(content["by"], content["seed"], folds)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ToolError(
+                f"{path}: not a split; it needs 'by', 'seed' and 'folds' with 'training', "
+                f"'validation' and 'test' names, as in the split.json of a 'train crossval' folder"
+            ) from None
+        if found.by not in ("photo", "crop") or not folds:
+            raise ToolError(f"{path}: 'by' must be photo or crop, and there must be a fold")
+        for number, fold in enumerate(folds, 1):
+            for part in ("training", "validation", "test"):
+                if not getattr(fold, part):
+                    raise ToolError(f"{path}: fold {number} has no {part} names")
+            names = (*fold.training, *fold.validation, *fold.test)
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ToolError(f"{path}: fold {number} names {twice} twice")
+        return found
+
+
+def split(names: Sequence[str], by: By, seed: int) -> Split:
+    """Five folds: every name tests once, and a tenth of the rest validates.
+
+    Raises:
+        ToolError: there are fewer names than folds.
+    """
+    if len(names) < FOLDS:
+        raise ToolError(
+            f"{len(names)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
+        )
+    order = random.Random(seed).sample(sorted(names), len(names))
+    folds = []
+    for number in range(FOLDS):
+        test = order[number::FOLDS]
+        rest = [name for name in order if name not in set(test)]
+        held_out = _count_held_out(len(rest))
+        # Another part of the rest in each fold.
+        start = number * held_out % len(rest)
+        rest = rest[start:] + rest[:start]
+        folds.append(Fold(*(tuple(sorted(p)) for p in (rest[held_out:], rest[:held_out], test))))
+    return Split(by, seed, tuple(folds))
+
+
+def hold_out(names: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
+    """(training, validation) names where nothing is tested: one in ten validates.
+
+    Raises:
+        ToolError: there is one name only.
+    """
+    if len(names) < 2:
+        raise ToolError("there is one photo only; training needs another one to validate on")
+    order = random.Random(seed).sample(sorted(names), len(names))
+    held_out = _count_held_out(len(names))
+    return order[held_out:], order[:held_out]
+
+
+def _count_held_out(count: int) -> int:
+    return max(1, round(count * VALIDATION_SHARE))
+
+
+def chosen(photos: Iterable[Photo], names: Sequence[str], where: Path) -> list[Photo]:
+    """Those of `photos` that `names` lists.
+
+    Raises:
+        ToolError: a name has no photo; `where` is the folder named.
+    """
+    by_name = {photo.name: photo for photo in photos}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise ToolError(
+            f"{where}: has no {missing[0]}, which the split names; give the split of this data"
+        )
+    return [by_name[name] for name in names]

@@ -1,0 +1,155 @@
+"""One network in training, as Lightning sees it: loss, optimiser and validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from edge.errors import ToolError
+from train.checkpoint import Normalisation, probability
+from train.data.augment import Augmentation, normalised
+from train.loss import LOSSES
+from train.metrics import Counts, GreyLevels
+from train.models.catalogue import build
+from train.models.norm import folded
+from train.models.spec import ModelSpec
+from train.recipe import Recipe
+
+# Section 4: Adam, and a learning rate of 1e-3 times 0.96 every 800 steps.
+LEARNING_RATE, DECAY, DECAY_STEPS = 1e-3, 0.96, 800
+BETAS, EPSILON = (0.9, 0.999), 1e-7
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Pixels of the validation crops: `at_half` where the plain sigmoid exceeds 0.5, as in the
+    paper, and at every grey level of the `probability`."""
+
+    at_half: Counts
+    levels: GreyLevels
+
+    @property
+    def level(self) -> int:
+        """The grey level with the best recall-weighted F1."""
+        return self.levels.best_level()
+
+    @property
+    def score(self) -> float:
+        """Recall-weighted F1 at that level."""
+        return self.levels.at(self.level).weighted_f1()
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the network says the same of every pixel, as the paper's U-net did."""
+        return self.at_half.constant
+
+
+class Task(lightning.LightningModule):
+    """Trains `spec` by `recipe`.
+
+    Args:
+        prior: see `Checkpoint`.
+        steps: optimiser steps of the whole run, for the cosine schedule.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        recipe: Recipe,
+        normalisation: Normalisation,
+        prior: float,
+        *,
+        seed: int,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self._recipe, self._steps, self._seed = recipe, steps, seed
+        self._normalisation, self._prior = normalisation, prior
+        torch.manual_seed(seed)
+        # Channels last: about 1.3 times as fast on CPU, and what tensor cores want.
+        network = build(spec, norm=recipe.norm)
+        self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average: AveragedModel | None = None
+        if recipe.ema:
+            mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.network, multi_avg_fn=mean, use_buffers=True)
+        self._augment = Augmentation()
+        self._loss = LOSSES[recipe.loss]
+        self.validation: Validation | None = None
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and saved."""
+        return self.average.module if self.average else self.network
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of the kept network, as those of the plain one."""
+        return folded(self.kept)
+
+    def on_train_epoch_start(self) -> None:
+        # The augmentation of an epoch depends on nothing else, so that a resumed run repeats it.
+        state = (self._seed, self.current_epoch, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(state).generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        image, target = self._augment(normalised(batch[0], self._normalisation), batch[1])
+        # In float32: the paper's loss sums over pixels, too much for half precision.
+        loss: Tensor = self._loss(self.network(image).float(), target)
+        if not torch.isfinite(loss):
+            raise ToolError(
+                f"step {self.global_step + 1} (epoch {self.current_epoch + 1}): the loss is "
+                f"{loss.item()}; the checkpoints of earlier epochs are whole"
+            )
+        self.log("loss", loss, prog_bar=True, on_step=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.average:
+            self.average.update_parameters(self.network)
+
+    def on_validation_epoch_start(self) -> None:
+        self._half, self._levels = np.zeros(4, np.int64), GreyLevels()
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        logits = self.kept(normalised(batch[0], self._normalisation)).float()
+        target = batch[1].cpu().numpy()
+        positive = (logits > 0).cpu().numpy()
+        self._half += np.bincount((2 * target + positive).ravel(), minlength=4)
+        self._levels.add(probability(logits, self._prior).cpu().numpy(), target)
+
+    def on_validation_epoch_end(self) -> None:
+        counted = torch.from_numpy(
+            np.concatenate([self._half, self._levels.particle, self._levels.background])
+        ).to(self.device)
+        counted = self.trainer.strategy.reduce(counted, reduce_op="sum")
+        half, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
+        tn, fp, fn, tp = (int(v) for v in half)
+        self.validation = Validation(Counts(tp, fp, fn, tn), GreyLevels(particle, background))
+        self.log_dict(
+            {
+                "rw_f1": self.validation.score,
+                "rw_f1_at_0.5": self.validation.at_half.weighted_f1(),
+                "recall_at_0.5": self.validation.at_half.recall(),
+            },
+            prog_bar=True,
+        )
+
+    def configure_optimizers(self) -> Any:
+        optimiser = torch.optim.Adam(self.network.parameters(), LEARNING_RATE, BETAS, EPSILON)
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if self._recipe.schedule == "cosine":
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self._steps)
+        else:
+            schedule = torch.optim.lr_scheduler.StepLR(optimiser, DECAY_STEPS, DECAY)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
