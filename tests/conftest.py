@@ -46,5 +46,5 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("precision", "recall", "f1", "miou", "rw_f1", "rw_miou"), 0.25
         ),
     }
-    save(Checkpoint("quarter_mrunet", normalisation, 0.4, 0.5, training, weights), path)
+    save(Checkpoint(MODELS["quarter_mrunet"], normalisation, 0.4, 0.5, training, weights), path)
     return path

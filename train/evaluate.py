@@ -51,7 +51,7 @@ class Evaluation:
             cells = ""
             for photos in rules.values():
                 pixels = [photo.pixels for photo in photos]
-                low, high = confidence_interval(pixels, score)
+                low, high = confidence_interval([pixels], score)
                 cells += f"{score(sum(pixels, NOTHING)):>12.4f} ({low:.4f}-{high:.4f})".rjust(28)
             lines.append(f"{LABELS[key]:<24}{cells}")
         found = false = ""

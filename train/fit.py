@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
-from train.checkpoint import Checkpoint, Normalisation, save
+from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
 from train.data.crops import Crops, CropSampler
 from train.data.photos import Photo
@@ -132,7 +132,7 @@ def fit(
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
         # Ours shares the crops out among the processes.
         use_distributed_sampler=False,
     )

@@ -159,15 +159,18 @@ def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:
 
 
 def confidence_interval(
-    photos: Sequence[Counts], score: Callable[[Counts], float], *, share: float = 0.95
+    folds: Sequence[Sequence[Counts]], score: Callable[[Counts], float]
 ) -> tuple[float, float]:
-    """Percentile bootstrap over photos of a `score` of the pixels of all of them together.
+    """95% percentile bootstrap of the average over `folds` of a `score`.
 
-    Photos, not pixels, are drawn anew: the pixels of one photo are alike.
+    Each fold holds the counts of its photos, whose pixels are scored together. Photos, not pixels,
+    are drawn anew, within their fold: the pixels of one photo are alike.
     """
-    table = np.array([astuple(photo) for photo in photos])
     rng = np.random.default_rng(0)
-    draws = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
-    scores = [score(Counts(*draw)) for draw in draws.tolist()]
-    low, high = np.quantile(scores, [(1 - share) / 2, (1 + share) / 2])
+    averages = np.zeros(RESAMPLES)
+    for photos in folds:
+        table = np.array([astuple(photo) for photo in photos])
+        draws = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
+        averages += [score(Counts(*draw)) for draw in draws.tolist()]
+    low, high = np.quantile(averages / len(folds), [0.025, 0.975])
     return float(low), float(high)

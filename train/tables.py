@@ -36,7 +36,7 @@ OURS, PAPER = "ours", "paper"
 class Row:
     """One score of one model over the folds, ours or the paper's.
 
-    `interval`: 95% bootstrap over all test photos of the folds together; the paper gives none.
+    `interval`: of the average, 95% bootstrap over the test photos; the paper gives none.
     """
 
     model: str
@@ -186,7 +186,7 @@ def _micro(photos: Sequence[Scored], score: str) -> float:
 
 def _ours(key: str, folds: Sequence[FoldResult], score: str) -> Row:
     by_number = {fold.fold: _micro(fold.at_half, score) for fold in folds}
-    photos = [photo.pixels for fold in folds for photo in fold.at_half]
+    photos = [[photo.pixels for photo in fold.at_half] for fold in folds]
     return Row(
         key,
         score,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
@@ -77,10 +78,11 @@ class Task(lightning.LightningModule):
         # Channels last: about 1.3 times as fast on CPU, and what tensor cores want.
         network = build(spec, norm=recipe.norm)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average: AveragedModel | None = None
-        if recipe.ema:
-            mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.network, multi_avg_fn=mean, use_buffers=True)
+        self.average = (
+            AveragedModel(self.network, avg_fn=_moving(recipe.ema), use_buffers=True)
+            if recipe.ema
+            else None
+        )
         self._augment = Augmentation()
         self._loss = LOSSES[recipe.loss]
         self.validation: Validation | None = None
@@ -94,12 +96,10 @@ class Task(lightning.LightningModule):
         """Of the kept network, as those of the plain one."""
         return folded(self.kept)
 
-    def on_train_epoch_start(self) -> None:
-        # The augmentation of an epoch depends on nothing else, so that a resumed run repeats it.
-        state = (self._seed, self.current_epoch, self.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(state).generate_state(1)[0]))
-
     def training_step(self, batch: Batch, _: int) -> Tensor:
+        # The augmentation of a step depends on nothing else, so that a resumed run repeats it.
+        state = np.random.SeedSequence((self._seed, self.global_step, self.global_rank))
+        torch.manual_seed(int(state.generate_state(1)[0]))
         image, target = self._augment(normalised(batch[0], self._normalisation), batch[1])
         # In float32: the paper's loss sums over pixels, too much for half precision.
         loss: Tensor = self._loss(self.network(image).float(), target)
@@ -153,3 +153,13 @@ class Task(lightning.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _moving(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """An exponential moving average that soon forgets the first steps."""
+
+    def update(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        return averaged + (1 - kept) * (current - averaged)
+
+    return update

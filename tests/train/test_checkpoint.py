@@ -13,7 +13,7 @@ from train.models.catalogue import MODELS, build
 @pytest.fixture
 def checkpoint() -> Checkpoint:
     return Checkpoint(
-        model="quarter_mrunet",
+        spec=MODELS["quarter_mrunet"],
         normalisation=Normalisation((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
         prior=0.004,
         threshold=0.4,
@@ -33,8 +33,8 @@ def test_what_was_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> Non
 
 def test_the_prior_undoes_the_weights_of_the_loss() -> None:
     """Where weighted odds are even, a pixel is a particle as often as one is at all."""
-    assert probability(torch.zeros(1), 0.004).item() == pytest.approx(0.004)
-    assert probability(torch.zeros(1), 0.5).item() == 0.5
+    assert probability(torch.zeros(1), 0.2).item() == round(0.2 * 255)
+    assert probability(torch.tensor([-3.0, 0.0, 3.0]), 0.5).tolist() == [12, 128, 243]
 
 
 class RunsCode:
@@ -54,8 +54,8 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("change", "words"),
     [
         (lambda c: c.pop("threshold"), "not one of our checkpoints"),
-        (lambda c: c.update(model="segnet"), "is of model 'segnet'; must be one of unet"),
-        (lambda c: c.update(model="half_mrunet"), "does not fit half_mrunet"),
+        (lambda c: c["spec"].update(family="resnet"), "model.pt: .*resnet"),
+        (lambda c: c.update(spec=MODELS["half_mrunet"].describe()), "does not fit half_mrunet"),
         (lambda c: c["weights"].pop("head.bias"), "head.bias should be 1, is absent"),
         (lambda c: c["weights"].update(extra=torch.zeros(2)), "extra should be absent, is 2"),
     ],

@@ -1,130 +1,214 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train.fit
-from edge.errors import ToolError
+import train.task
+from edge.errors import BadArgumentError, ToolError
 from train.checkpoint import load
-from train.cli import train as cli
-from train.data.synth import write_photos
-from train.fit import Epoch, Step, fit
-from train.models.catalogue import MODELS
+from train.data.photos import Photo
+from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
+from train.models.catalogue import MODELS, build
+from train.recipe import RECIPES
+
+SPEC = MODELS["quarter_mrunet"]
+SETTINGS = Settings("bright squares", epochs=2, batch=4, crop=64, devices=1)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for _ in write_photos(folder, count=9, size=64, seed=4):
-        pass
-    # Every photo with particles, whatever was drawn, so that there is something to learn.
-    for path in (folder / "masks").iterdir():
+def photos(count: int) -> list[Photo]:
+    """Sand-like noise with a bright square for a particle."""
+    rng = np.random.default_rng(5)
+    found = []
+    for number in range(count):
+        image = rng.integers(90, 140, (64, 64, 3), np.uint8)
         mask = np.zeros((64, 64), np.uint8)
-        mask[20:26, 30:36] = 255
-        image_path = folder / "images" / path.name
-        image = cv2.imread(str(image_path))
-        assert image is not None
+        top, left = rng.integers(4, 54, 2)
+        mask[top : top + 6, left : left + 6] = 1
         image[mask > 0] = 250
-        cv2.imwrite(str(path), mask)
-        cv2.imwrite(str(image_path), image)
-    return folder
+        found.append(Photo(f"p{number}", image, mask))
+    return found
 
 
-def test_a_network_learns_and_its_best_epoch_stands(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "model.pt"
-    events = list(fit(MODELS["quarter_mrunet"], data, out, epochs=6, batch=2, seed=0))
-    losses = [event.loss for event in events if isinstance(event, Step)]
-    epochs = [event for event in events if isinstance(event, Epoch)]
-    assert len(losses) == 6 * 4
-    assert np.mean(losses[-4:]) < 0.5 * np.mean(losses[:4])
-    best = max(epoch.at_threshold["rw_f1"] for epoch in epochs)
-    assert best > 0.5
-    kept = load(out)
-    assert kept.training["validation_at_threshold"]["rw_f1"] == best
-    assert kept.prior == pytest.approx(36 / 64**2)
-    assert kept.training["photos"] == 8
+def run(out: Path, settings: Settings = SETTINGS, recipe: str = "paper") -> Outcome:
+    found = photos(18)
+    return fit(SPEC, RECIPES[recipe], found[:16], found[16:], out, settings)
 
 
-def test_a_seed_is_a_run(data: Path, tmp_path: Path) -> None:
-    def losses(seed: int) -> list[float]:
-        events = fit(
-            MODELS["quarter_mrunet"], data, tmp_path / "x.pt", epochs=1, batch=3, seed=seed
-        )
-        return [event.loss for event in events if isinstance(event, Step)]
+def losses(out: Path) -> list[tuple[int, float]]:
+    """(step, loss) of every step, from TensorBoard."""
+    events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss")]
 
-    assert losses(1) == losses(1)
-    assert losses(1) != losses(2)
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_network_learns_and_its_best_epoch_stands(recipe: str, tmp_path: Path) -> None:
+    outcome = run(tmp_path / "run", replace(SETTINGS, epochs=12), recipe)
+    assert outcome.at_threshold["rw_f1"] > 0.5
+    assert not outcome.collapsed
+    kept = load(tmp_path / "run" / BEST)
+    assert kept.training["validation_at_threshold"] == outcome.at_threshold
+    assert kept.training["epochs"] == outcome.best_epoch
+    assert load(tmp_path / "run" / LAST).training["epochs"] == 12
+    assert kept.threshold == outcome.threshold
+    # Plain weights, whatever the recipe trained.
+    assert set(kept.weights) == set(kept.module().state_dict())
+    assert kept.prior == (pytest.approx(36 / 64**2) if recipe == "paper" else 0.5)
+
+
+KILLED = """
+import sys
+sys.path[:0] = {path!r}
+from tests.train.test_fit import *
+run(Path({out!r}), {settings!r}, {recipe!r})
+"""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=5)
+    whole = run(tmp_path / "whole", settings, recipe)
+    code = KILLED.format(
+        path=[str(Path(__file__).parents[2])],
+        out=str(tmp_path / "killed"),
+        settings=settings,
+        recipe=recipe,
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / RESUME).is_file():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert load(tmp_path / "killed" / LAST).training["epochs"] < 5
+
+    assert run(tmp_path / "killed", settings, recipe) == whole
+    # The same losses, step by step; those between the last whole epoch and the kill came twice.
+    assert dict(losses(tmp_path / "killed")) == dict(losses(tmp_path / "whole"))
+    weights = [load(tmp_path / name / LAST).weights for name in ("whole", "killed")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    first = run(tmp_path / "run")
+    before = (tmp_path / "run" / BEST).stat().st_mtime_ns
+    assert run(tmp_path / "run") == first
+    assert (tmp_path / "run" / BEST).stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_left_alone(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    for other, words in (
+        (replace(SETTINGS, epochs=3), "another epochs"),
+        (replace(SETTINGS, seed=1), "another seed"),
+    ):
+        with pytest.raises(BadArgumentError, match=words):
+            run(tmp_path / "run", other)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/notes.txt").write_text("mine")
+    with pytest.raises(BadArgumentError, match="is not empty"):
+        run(tmp_path / "notes")
+
+
+def test_a_resume_file_that_would_run_code_does_not(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+
+    class RunsCode:
+        def __reduce__(self):  # type: ignore[no-untyped-def]
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"state_dict": RunsCode()}, tmp_path / "run" / RESUME)
+    with pytest.raises(ToolError, match="not safe to load"):
+        run(tmp_path / "run")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_seed_is_a_run(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(tmp_path / name, replace(SETTINGS, epochs=1, seed=seed))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_named(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "x.pt"
-    out.write_bytes(b"earlier")
-    monkeypatch.setattr(train.fit, "LEARNING_RATE", 1e30)
+    monkeypatch.setattr(train.task, "LEARNING_RATE", 1e30)
     with pytest.raises(ToolError, match=r"step \d+ \(epoch 1\): the loss is (nan|inf)"):
-        list(fit(MODELS["quarter_mrunet"], data, out, epochs=1, batch=2, seed=0))
-    assert out.read_bytes() == b"earlier"
+        run(tmp_path / "run")
+    assert not (tmp_path / "run" / LAST).exists()
 
 
-def test_the_decay_is_the_papers() -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.Adam([parameter], train.fit.LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.StepLR(optimiser, train.fit.DECAY_STEPS, train.fit.DECAY)
+def test_a_collapsed_run_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network as the paper's U-nets ended: nothing is a particle, and no gradient comes back."""
+
+    def dead(spec, norm):  # type: ignore[no-untyped-def]
+        network = build(spec, norm)
+        torch.nn.init.zeros_(network.head.weight)
+        torch.nn.init.constant_(network.head.bias, -50.0)
+        return network
+
+    monkeypatch.setattr(train.task, "build", dead)
+    outcome = run(tmp_path / "run")
+    assert outcome.collapsed
+    assert "collapsed: it says the same of every pixel" in outcome.as_text()
+
+
+def test_the_learning_rate_is_the_papers(tmp_path: Path) -> None:
+    """1e-3 times 0.96 every 800 steps: 801 one-step epochs would take too long, so by the parts."""
+    task = train.task.Task(
+        SPEC, RECIPES["paper"], load_normalisation(), 0.01, seed=0, steps=1600
+    )
+    parts = task.configure_optimizers()
+    optimiser, schedule = parts["optimizer"], parts["lr_scheduler"]
+    assert schedule["interval"] == "step"
+    (group,) = optimiser.param_groups
+    assert (group["betas"], group["eps"], group["lr"]) == ((0.9, 0.999), 1e-7, 1e-3)
+    rates = []
     for _ in range(1600):
+        rates.append(group["lr"])
         optimiser.step()
-        schedule.step()
-    assert optimiser.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.96**2)
+        schedule["scheduler"].step()
+    assert rates[799] == 1e-3
+    assert rates[800] == pytest.approx(0.96e-3)
+    assert group["lr"] == pytest.approx(1e-3 * 0.96**2)
 
 
-def spoil_size(data: Path) -> None:
-    cv2.imwrite(str(data / "masks/synth_00003.png"), np.zeros((60, 64), np.uint8))
+def load_normalisation():  # type: ignore[no-untyped-def]
+    from train.data.augment import normalisation_of
+
+    return normalisation_of(photos(2))
 
 
-def spoil_grey(data: Path) -> None:
-    cv2.imwrite(str(data / "masks/synth_00003.png"), np.full((64, 64), 7, np.uint8))
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    """Data parallel on the CPU, started as a user starts it: same steps, same batch over all."""
+    from train.data.synth import write_photos
 
-
-def spoil_file(data: Path) -> None:
-    path = data / "images/synth_00003.png"
-    path.write_bytes(path.read_bytes()[:40])
-
-
-def spoil_empty(data: Path) -> None:
-    for path in data.rglob("*.png"):
-        path.unlink()
-
-
-def spoil_but_one(data: Path) -> None:
-    for path in data.rglob("*.png"):
-        if path.stem != "synth_00003":
-            path.unlink()
-
-
-def spoil_objects(data: Path) -> None:
-    for path in (data / "masks").iterdir():
-        cv2.imwrite(str(path), np.zeros((64, 64), np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (spoil_size, "synth_00003.png: is 64x60 px, its photo 64x64"),
-        (spoil_grey, "synth_00003.png: holds grey value 7"),
-        (spoil_file, "synth_00003.png: not a readable image"),
-        (spoil_empty, "holds no images"),
-        (spoil_but_one, "holds one photo"),
-        (spoil_objects, "nothing to tell apart"),
-    ],
-)
-def test_broken_data_is_one_sentence(data: Path, tmp_path: Path, spoil, words: str) -> None:  # type: ignore[no-untyped-def]
-    spoil(data)
-    arguments = ["fit", "--model", "unet", "--data", str(data), "--out", str(tmp_path / "x.pt")]
-    result = CliRunner().invoke(cli, arguments)
-    assert result.exit_code == 1
-    assert words in result.output
-    assert result.output.count("\n") == 1
-    assert not (tmp_path / "x.pt").exists()
+    for _ in write_photos(tmp_path / "data", count=10, size=64, seed=4):
+        pass
+    command = [
+        str(Path(sys.executable).with_name("train")), "fit", "--model", "quarter_mrunet",
+        "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"),
+        "--epochs", "2", "--crop", "32", "--devices",
+    ]  # fmt: skip
+    done = subprocess.run([*command, "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept = load(tmp_path / "run" / LAST)
+    # 9 photos of 3x3 crops of 32 px, 81 crops: 21 steps of 4 an epoch, 2 from each process.
+    assert kept.training["steps"] == 42
+    assert len(json.loads((tmp_path / "run/settings.json").read_text())["training"]) == 9
+    refused = subprocess.run([*command[:-1], "--batch", "3", "--devices", "2",
+                              "--out", str(tmp_path / "odd")],
+                             capture_output=True, text=True, check=False)  # fmt: skip
+    assert refused.returncode != 0
+    assert "does not share out over 2" in refused.stderr

@@ -69,8 +69,7 @@ def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
     """
     sizes: Counter[tuple[int, int]] = Counter()
     clean = 0
-    areas: list[NDArray[np.integer]] = [np.empty(0, np.int32)]
-    lengths: list[NDArray[np.integer]] = [np.empty(0, np.int32)]
+    areas, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     broken = list(unpaired)
     for pair in pairs:
         try:
@@ -79,7 +78,8 @@ def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
             broken.append(str(error))
             continue
         # Row 0 is the background.
-        objects = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
+        stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2]
+        objects = np.asarray(stats[1:], np.int32)
         sizes[mask.shape[1], mask.shape[0]] += 1
         clean += not len(objects)
         areas.append(objects[:, cv2.CC_STAT_AREA])

@@ -57,23 +57,40 @@ class Entry:
 
 
 def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> NDArray[np.uint8]:
-    """The mask (H,W) of a run-length code, compressed or not."""
+    """The mask (H,W) of a run-length code: runs of 0 and 1 in turn, column by column.
+
+    Not by pycocotools: where the runs end too early it leaves the rest as the memory was.
+    """
     height, width = shape
     try:
         counts = segmentation["counts"]
-        whole = segmentation["size"] == [height, width]
-        if whole and isinstance(counts, list):
-            whole = sum(counts) == height * width
-            segmentation = coco.frPyObjects(segmentation, height, width)
-        if whole:
-            mask: NDArray[np.uint8] = coco.decode(segmentation)
-            # Where the runs end too early pycocotools leaves the rest of the mask as memory was.
-            whole = mask.sum() == coco.area(segmentation)
+        runs = _runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
+        whole = segmentation["size"] == [height, width] and sum(runs) == height * width
     except (KeyError, TypeError, ValueError, OverflowError):
         whole = False
-    if not whole:
+    if not whole or min(runs) < 0:
         raise ToolError(f"{where} has a run-length code that is not one of {width}x{height} px")
-    return mask
+    values = np.arange(len(runs)) % 2
+    return np.repeat(values.astype(np.uint8), runs).reshape(width, height).T
+
+
+def _runs(code: str) -> list[int]:
+    """Compressed counts: 5 bits a character, the lowest first, in two's complement.
+
+    From the fourth on each is the difference to the last but one.
+    """
+    runs: list[int] = []
+    value = bits = 0
+    for character in code.encode("ascii"):
+        digit = character - 48
+        value |= (digit & 31) << bits
+        bits += 5
+        if not digit & 32:  # the last character of this count
+            if digit & 16:
+                value -= 1 << bits
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = bits = 0
+    return runs
 
 
 def _checked(segmentation: Any, shape: tuple[int, int], where: str) -> list[list[float]]:

@@ -104,17 +104,17 @@ def scan(folder: Path) -> tuple[list[Pair], list[str]]:
     if (folder / ROBOFLOW).is_file() and not (folder / "images").is_dir():
         return _scan_coco(folder, folder / ROBOFLOW)
     photos, masks = folder / "images", folder / "masks"
-    annotations = None if masks.is_dir() else _annotations(folder)
     if not photos.is_dir():
         raise ToolError(f"{photos}: no such folder; photos go to images/, masks to masks/")
-    if annotations:
-        return _scan_coco(photos, annotations)
-    if not masks.is_dir():
+    if masks.is_dir():
+        return _scan_masks(photos, masks)
+    annotations = _annotations(folder)
+    if annotations is None:
         raise ToolError(
             f"{masks}: no such folder; photos go to images/, masks to masks/ or, as COCO "
             f"annotations, to {folder / 'annotations.json'}"
         )
-    return _scan_masks(photos, masks)
+    return _scan_coco(photos, annotations)
 
 
 def _annotations(folder: Path) -> Path | None:
@@ -159,7 +159,7 @@ def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[Pair], list[
     ]
     there = {path.name for path in files}
     unpaired += [
-        f"{entry}: is not in {photo_folder}" for name, entry in entries.items() if name not in there
+        f"{entry} is not in {photo_folder}" for name, entry in entries.items() if name not in there
     ]
     pairs = [
         Pair(path, entries[path.name])
@@ -186,4 +186,4 @@ def _by_name(files: Sequence[Path], kind: str) -> tuple[dict[str, list[Path]], l
         for same in found.values()
         if len(same) > 1
     ]
-    return dict(sorted(found.items())), twice
+    return found, twice
