@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.errors import needs, reported
+
+if TYPE_CHECKING:
+    from bench.pipeline import PipelineResult
+    from bench.training import TrainingResult
+
+
+JSON = click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result here.",
+)
+
+
+def _show(result: PipelineResult | TrainingResult, json_path: Path | None) -> None:
+    """Print a result with the machine it was measured on, and write both."""
+    from bench.machine import describe
+    from edge.files import write_json
+
+    machine = describe()
+    click.echo(", ".join(f"{key} {value}" for key, value in machine.items()))
+    click.echo(result.as_text())
+    if json_path:
+        write_json(json_path, {"machine": machine, **asdict(result)})
 
 
 @click.group(invoke_without_command=True)
@@ -28,25 +53,26 @@ def bench(context: click.Context, all_models: bool) -> None:
     "--engine", default="half_mrunet", show_default=True, help="Engine file or shipped model."
 )
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the result here.",
-)
+@JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
     """What a run of edge-run costs besides the engine, on 1440x1440 JPEG photos."""
     with reported():
         with needs("cpu"):
-            from bench.machine import describe
             from bench.pipeline import measure
-            from edge.files import write_json
-        machine = describe()
-        click.echo(", ".join(f"{key} {value}" for key, value in machine.items()))
-        result = measure(engine, frames)
-        click.echo(result.as_text())
-        if json_path:
-            write_json(json_path, {"machine": machine, "engine": engine, **asdict(result)})
+        _show(measure(engine, frames), json_path)
+
+
+@bench.command()
+@click.option("--model", default="quarter_mrunet", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=2), default=6, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@JSON
+def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> None:
+    """Training throughput beside a plain PyTorch loop, and memory over the epochs."""
+    with reported():
+        with needs("bench"):
+            from bench.training import measure
+        _show(measure(model, epochs, repeats), json_path)
 
 
 @bench.command()

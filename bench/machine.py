@@ -14,6 +14,8 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "torch",
+    "lightning",
+    "kornia",
 )
 
 

@@ -30,6 +30,7 @@ class PipelineResult:
     10**6 bytes, `first_mask_s` from starting the process to its first mask on disk.
     """
 
+    engine: str
     device: str
     frames: int
     side: int
@@ -59,7 +60,7 @@ class PipelineResult:
     def as_text(self) -> str:
         """The result for a terminal."""
         lines = [
-            f"{self.device}; {self.frames} frames of {self.side}x{self.side}",
+            f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
             latency.as_text(self.latency_ms),
             f"{'cut + stitch':<20}{self.cut_and_stitch_ms:>10.2f}",
             f"{'besides the engine':<20}{self.besides_engine_ms:>10.2f}",
@@ -87,6 +88,7 @@ def measure(engine: str, frames: int, side: int = 1440) -> PipelineResult:
         first_mask_s, peak_memory_mb = _watched(command, out / "masks")
         summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     return PipelineResult(
+        engine=engine,
         device=summary["device"],
         frames=frames,
         side=side,

@@ -155,10 +155,10 @@ class Task(lightning.LightningModule):
         }
 
 
-def _moving(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _moving(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """An exponential moving average that soon forgets the first steps."""
 
-    def update(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         kept = min(decay, (1 + int(count)) / (10 + int(count)))
         return averaged + (1 - kept) * (current - averaged)
 

@@ -98,7 +98,12 @@ def test_the_other_networks_export_too(key: str, tmp_path: Path) -> None:
     from train.models.catalogue import MODELS, build
 
     checkpoint = Checkpoint(
-        MODELS[key], Normalisation((120.0,) * 3, (40.0,) * 3), 0.4, 0.5, {}, build(MODELS[key]).state_dict()
+        MODELS[key],
+        Normalisation((120.0,) * 3, (40.0,) * 3),
+        0.4,
+        0.5,
+        {},
+        build(MODELS[key]).state_dict(),
     )
     save(checkpoint, tmp_path / "model.pt")
     result = CliRunner().invoke(export_trt, [str(tmp_path / "model.pt")])

@@ -147,9 +147,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(
     assert not (tmp_path / "run" / LAST).exists()
 
 
-def test_a_collapsed_run_is_said_to_be_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collapsed_run_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network as the paper's U-nets ended: nothing is a particle, and no gradient comes back."""
 
     def dead(spec, norm):  # type: ignore[no-untyped-def]
@@ -166,9 +164,7 @@ def test_a_collapsed_run_is_said_to_be_one(
 
 def test_the_learning_rate_is_the_papers(tmp_path: Path) -> None:
     """1e-3 times 0.96 every 800 steps: 801 one-step epochs would take too long, so by the parts."""
-    task = train.task.Task(
-        SPEC, RECIPES["paper"], load_normalisation(), 0.01, seed=0, steps=1600
-    )
+    task = train.task.Task(SPEC, RECIPES["paper"], load_normalisation(), 0.01, seed=0, steps=1600)
     parts = task.configure_optimizers()
     optimiser, schedule = parts["optimizer"], parts["lr_scheduler"]
     assert schedule["interval"] == "step"

@@ -12,6 +12,7 @@ import cv2
 import kornia.augmentation as kornia
 import numpy as np
 import torch
+from kornia.constants import DataKey, Resample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -35,10 +36,15 @@ class Augmentation(nn.Module):
             kornia.RandomVerticalFlip(),
             kornia.RandomAffine(DEGREES, (SHIFT, SHIFT), p=1.0, padding_mode="zeros"),
             data_keys=["input", "mask"],
+            # Taking the nearest pixel would now and then lose a particle of one or two.
+            extra_args={DataKey.MASK: {"resample": Resample.BILINEAR, "align_corners": False}},
         )
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images float32 (N,3,H,W) and masks (N,1,H,W) of 0 and 1, each moved alike."""
+        """Normalised images float32 (N,3,H,W) and masks (N,1,H,W) of 0 and 1, each moved alike.
+
+        At the edges of particles the moved masks are in between: the share of the pixel covered.
+        """
         warped, moved = self._warp(image, mask.to(image.dtype))
         return warped, moved
 
@@ -98,7 +104,7 @@ def _sample(image: Tensor, mask: Tensor, normalisation: Normalisation) -> NDArra
     std, mean = (np.array(v, np.float32) for v in (normalisation.std, normalisation.mean))
     rgb = (image[0].permute(1, 2, 0).numpy() * std + mean).round().clip(0, 255)
     cell = np.ascontiguousarray(rgb.astype(np.uint8)[..., ::-1])
-    around = cv2.dilate(mask[0, 0].numpy().astype(np.uint8), np.ones((9, 9), np.uint8))
+    around = cv2.dilate((mask[0, 0].numpy() > 0).astype(np.uint8), np.ones((9, 9), np.uint8))
     outlines = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     cv2.drawContours(cell, outlines, -1, RING_BGR, 1)
     return np.asarray(cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=[255] * 3))

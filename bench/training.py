@@ -1,0 +1,167 @@
+"""Does the framework cost anything? Training against a plain PyTorch loop, in one run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
+
+from edge.errors import ToolError
+from train.data.augment import Augmentation, normalisation_of, normalised
+from train.data.crops import Crops
+from train.data.photos import Photo
+from train.data.synth import scene
+from train.fit import Settings, fit
+from train.loss import weighted_bce
+from train.models.catalogue import build, open_model
+from train.recipe import RECIPES
+from train.task import BETAS, EPSILON, LEARNING_RATE
+
+PHOTOS, SIDE, CROP, BATCH = 10, 256, 128, 4
+# The first steps of a run load kernels and fill allocators.
+WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """`repeats` of `epochs` epochs each, ours and a plain loop in turn.
+
+    `images_per_s` and `plain_images_per_s` hold a number a repeat: crops over the median step.
+    `memory_mb` is resident memory after each epoch of all our runs, MB of 10**6 bytes.
+    """
+
+    model: str
+    device: str
+    epochs: int
+    batch: int
+    crop: int
+    images_per_s: list[float]
+    plain_images_per_s: list[float]
+    memory_mb: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the plain loop's, median of the pairs."""
+        return float(np.median(np.divide(self.images_per_s, self.plain_images_per_s)))
+
+    @property
+    def memory_slope_mb(self) -> float:
+        """MB an epoch, straight line through the last repeat."""
+        last = self.memory_mb[-self.epochs :]
+        return float(np.polyfit(range(len(last)), last, 1)[0])
+
+    def as_text(self) -> str:
+        """The result for a terminal."""
+        pairs = zip(self.images_per_s, self.plain_images_per_s, strict=True)
+        return "\n".join(
+            [
+                f"{self.model} on {self.device}, batch {self.batch}, crops {self.crop}x{self.crop}",
+                f"{'crops a second':<20}{'ours':>10}{'plain':>10}{'ratio':>10}",
+                *(f"{n:<20}{a:>10.2f}{b:>10.2f}{a / b:>10.3f}" for n, (a, b) in enumerate(pairs)),
+                f"{'median':<40}{self.ratio:>10.3f}",
+                f"memory after each epoch {', '.join(f'{mb:.0f}' for mb in self.memory_mb)} MB; "
+                f"{self.memory_slope_mb:+.2f} MB an epoch in the last run",
+            ]
+        )
+
+
+def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
+    """Train `model` on painted photos, with `train.fit` and with a plain loop, in turn.
+
+    Both augment, take the same crops and step by the same loss and optimiser; ours logs, validates
+    and keeps checkpoints beside that, of which a step's time sees the logging only.
+
+    Raises:
+        BadArgumentError: there is no such model.
+        ToolError: memory cannot be read on this system.
+    """
+    spec = open_model(model)
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(PHOTOS):
+        painted = scene(rng, SIDE, SIDE, particles=10)
+        photos.append(Photo(str(number), painted.image, (painted.mask > 0).astype(np.uint8)))
+    ours, plain, memory = [], [], []
+    settings = Settings("painted", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "run"
+            with _resident() as samples, contextlib.redirect_stdout(io.StringIO()):
+                fit(spec, RECIPES["paper"], photos[:-1], photos[-1:], out, settings)
+            events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
+            events.Reload()
+            steps = np.array([event.wall_time for event in events.Scalars("loss")])
+            ours.append(BATCH / _median_step(steps.reshape(epochs, -1)))
+            memory += [
+                next(mb for at, mb in reversed(samples) if at <= event.wall_time)
+                for event in events.Scalars("rw_f1")
+            ]
+        crops = Crops(photos[:-1], spec.multiple, CROP, normalisation_of(photos[:-1]).mean)
+        plain.append(BATCH / _median_step(_plain_loop(model, crops, photos[:-1], epochs)))
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    threads = f", {torch.get_num_threads()} thread(s)" if device == "CPU" else ""
+    return TrainingResult(model, device + threads, epochs, BATCH, CROP, ours, plain, memory)
+
+
+def _median_step(times: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+    """Seconds between neighbouring steps of an epoch, from when they ended (epochs, steps)."""
+    return float(np.median(np.diff(times, axis=1).ravel()[WARM_UP:]))
+
+
+def _plain_loop(
+    model: str, crops: Crops, photos: list[Photo], epochs: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """What one would write without a framework; when each step ended (epochs, steps)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON)
+    augment, normalisation = Augmentation(), normalisation_of(photos)
+    ended = []
+    for _ in range(epochs):
+        order = [crops.grid[i] for i in torch.randperm(len(crops.grid)).tolist()]
+        for image, target in DataLoader(crops, BATCH, sampler=order):
+            image, target = image.to(device), target.to(device)
+            image, target = augment(normalised(image, normalisation), target)
+            loss = weighted_bce(network(image), target)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+            loss.item()
+            ended.append(time.time())
+    return np.array(ended).reshape(epochs, -1)
+
+
+@contextlib.contextmanager
+def _resident() -> Iterator[list[tuple[float, float]]]:
+    """(Unix time, MB) of this process's resident memory, every 20 ms while the block runs."""
+    statm = Path("/proc/self/statm")
+    if not statm.is_file():
+        raise ToolError("memory is read from /proc, which this system does not have; use Linux")
+    page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
+    samples: list[tuple[float, float]] = []
+    stop = threading.Event()
+
+    def sample() -> None:
+        while True:
+            samples.append((time.time(), int(statm.read_text().split()[1]) * page_mb))
+            if stop.wait(0.02):
+                return
+
+    thread = threading.Thread(target=sample, name="memory")
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
