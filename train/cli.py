@@ -167,12 +167,10 @@ def fit(
         spec = open_model(model)
         with needs("train"):
             from train.crossval import load_photos
-            from train.data.folds import chosen, hold_out
+            from train.data.folds import hold_out
             from train.fit import BEST, Settings
             from train.fit import fit as run
-        photos = load_photos(data)
-        parts = hold_out([photo.name for photo in photos], settings["seed"])
-        training, validation = (chosen(photos, names, data) for names in parts)
+        training, validation = hold_out(load_photos(data), settings["seed"])
         asked = Settings(data=data.name, devices=devices or "auto", **settings)
         outcome = run(spec, RECIPES[recipe], training, validation, out, asked)
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")

@@ -105,8 +105,7 @@ def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
     """
     if asked in ("photo", "crop"):
         by: By = "crop" if asked == "crop" else "photo"
-        names = [unit.name for unit in load_units(data, by, settings.crop)]
-        wanted = split(names, by, settings.seed)
+        wanted = split(load_units(data, by, settings.crop), by, settings.seed)
     elif Path(asked).is_file():
         wanted = Split.read(Path(asked))
     else:

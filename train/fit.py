@@ -245,7 +245,8 @@ class _Keeper(Callback):
         threshold = round(validation.level / 255, 4)
         at_half = validation.at_half.scores()
         at_threshold = validation.levels.at(validation.level).scores()
-        better = validation.score > self._best["score"]
+        # Of equals the later one: it is trained more.
+        better = validation.score >= self._best["score"]
         if better:
             self._best = {
                 "score": validation.score,
@@ -273,8 +274,12 @@ class _Keeper(Callback):
         # Every process takes part in saving, the first one writes.
         resume = self._out / RESUME
         writing = replacing(resume) if trainer.is_global_zero else contextlib.nullcontext(resume)
-        with writing as path:
-            trainer.save_checkpoint(path)
+        try:
+            with writing as path:
+                trainer.save_checkpoint(path)
+        except OSError as error:
+            # Lightning names a temporary file of its own.
+            raise OSError(error.errno, error.strerror, str(resume)) from error
 
     def outcome(self) -> Outcome:
         """How the run ended."""

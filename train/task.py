@@ -39,8 +39,8 @@ class Validation:
 
     @property
     def level(self) -> int:
-        """The grey level with the best recall-weighted F1."""
-        return self.levels.best_level()
+        """The grey level with the best recall-weighted F1; the middle where nothing tells."""
+        return self.levels.best_level() if self.levels.particle.any() else 128
 
     @property
     def score(self) -> float:

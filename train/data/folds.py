@@ -73,44 +73,54 @@ class Split:
         return found
 
 
-def split(names: Sequence[str], by: By, seed: int) -> Split:
-    """Five folds: every name tests once, and a tenth of the rest validates.
+def split(photos: Sequence[Photo], by: By, seed: int) -> Split:
+    """Five folds: every photo tests once, and a tenth of the rest validates.
+
+    Photos without a particle are spread evenly, so that every part has some with one.
 
     Raises:
-        ToolError: there are fewer names than folds.
+        ToolError: there are fewer photos than folds.
     """
-    if len(names) < FOLDS:
+    if len(photos) < FOLDS:
         raise ToolError(
-            f"{len(names)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
+            f"{len(photos)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
         )
-    order = random.Random(seed).sample(sorted(names), len(names))
+    order = _shuffled(photos, seed)
     folds = []
     for number in range(FOLDS):
         test = order[number::FOLDS]
         rest = [name for name in order if name not in set(test)]
-        held_out = _count_held_out(len(rest))
-        # Another part of the rest in each fold.
-        start = number * held_out % len(rest)
-        rest = rest[start:] + rest[:start]
-        folds.append(Fold(*(tuple(sorted(p)) for p in (rest[held_out:], rest[:held_out], test))))
+        training, validation = _held_out(rest, number / FOLDS)
+        folds.append(Fold(*(tuple(sorted(part)) for part in (training, validation, test))))
     return Split(by, seed, tuple(folds))
 
 
-def hold_out(names: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """(training, validation) names where nothing is tested: one in ten validates.
+def hold_out(photos: Sequence[Photo], seed: int) -> tuple[list[Photo], list[Photo]]:
+    """(training, validation) where nothing is tested: one in ten validates.
 
     Raises:
-        ToolError: there is one name only.
+        ToolError: there is one photo only.
     """
-    if len(names) < 2:
+    if len(photos) < 2:
         raise ToolError("there is one photo only; training needs another one to validate on")
-    order = random.Random(seed).sample(sorted(names), len(names))
-    held_out = _count_held_out(len(names))
-    return order[held_out:], order[:held_out]
+    _, validation = _held_out(_shuffled(photos, seed), phase=0)
+    by_part = [[p for p in photos if (p.name in validation) is held] for held in (False, True)]
+    return by_part[0], by_part[1]
 
 
-def _count_held_out(count: int) -> int:
-    return max(1, round(count * VALIDATION_SHARE))
+def _shuffled(photos: Sequence[Photo], seed: int) -> list[str]:
+    """Names in random order, those with particles first."""
+    shuffled = random.Random(seed).sample(sorted(photos, key=lambda p: p.name), len(photos))
+    return [photo.name for photo in sorted(shuffled, key=lambda p: not p.mask.any())]
+
+
+def _held_out(order: Sequence[str], phase: float) -> tuple[list[str], list[str]]:
+    """(rest, one in ten), evenly out of `order`; another tenth for another `phase` in 0..1."""
+    count = max(1, round(len(order) * VALIDATION_SHARE))
+    taken = {int((i + phase) * len(order) / count) for i in range(count)}
+    parts = ([name for i, name in enumerate(order) if (i in taken) == held] for held in (0, 1))
+    rest, held = parts
+    return rest, held
 
 
 def chosen(photos: Iterable[Photo], names: Sequence[str], where: Path) -> list[Photo]:
