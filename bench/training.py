@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +23,21 @@ from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
 from train.data.photos import Photo
 from train.data.synth import scene
-from train.fit import Settings, fit
+from train.fit import LOG_STEPS, Settings, fit
 from train.loss import weighted_bce
 from train.models.catalogue import build, open_model
 from train.recipe import RECIPES
 from train.task import BETAS, EPSILON, LEARNING_RATE
 
-PHOTOS, SIDE, CROP, BATCH = 10, 256, 128, 4
-# The first steps of a run load kernels and fill allocators.
-WARM_UP = 5
+# 200 crops: an epoch of 50 steps, five intervals of ten between validations.
+PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """`repeats` of `epochs` epochs each, ours and a plain loop in turn.
 
-    `images_per_s` and `plain_images_per_s` hold a number a repeat: crops over the median step.
+    `images_per_s` and `plain_images_per_s` hold a number a repeat, from the median of ten steps.
     `memory_mb` is resident memory after each epoch of all our runs, MB of 10**6 bytes.
     """
 
@@ -101,28 +101,27 @@ def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
                 fit(spec, RECIPES["paper"], photos[:-1], photos[-1:], out, settings)
             events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
             events.Reload()
-            steps = np.array([event.wall_time for event in events.Scalars("loss")])
-            ours.append(BATCH / _median_step(steps.reshape(epochs, -1)))
+            logged = [(event.step, event.wall_time) for event in events.Scalars("loss")]
+            ours.append(_images_per_s(logged))
             memory += [
                 next(mb for at, mb in reversed(samples) if at <= event.wall_time)
                 for event in events.Scalars("rw_f1")
             ]
         crops = Crops(photos[:-1], spec.multiple, CROP, normalisation_of(photos[:-1]).mean)
-        plain.append(BATCH / _median_step(_plain_loop(model, crops, photos[:-1], epochs)))
+        ended = _plain_loop(model, crops, photos[:-1], epochs)
+        plain.append(_images_per_s([(step, ended[step]) for step, _ in logged]))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     threads = f", {torch.get_num_threads()} thread(s)" if device == "CPU" else ""
     return TrainingResult(model, device + threads, epochs, BATCH, CROP, ours, plain, memory)
 
 
-def _median_step(times: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
-    """Seconds between neighbouring steps of an epoch, from when they ended (epochs, steps)."""
-    return float(np.median(np.diff(times, axis=1).ravel()[WARM_UP:]))
+def _images_per_s(logged: list[tuple[int, float]]) -> float:
+    """From (step, Unix time) every ten steps: the slow intervals hold validation or warming up."""
+    return LOG_STEPS * BATCH / float(np.median([b[1] - a[1] for a, b in pairwise(logged)]))
 
 
-def _plain_loop(
-    model: str, crops: Crops, photos: list[Photo], epochs: int
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """What one would write without a framework; when each step ended (epochs, steps)."""
+def _plain_loop(model: str, crops: Crops, photos: list[Photo], epochs: int) -> list[float]:
+    """What one would write without a framework; Unix time at the end of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON)
@@ -139,7 +138,7 @@ def _plain_loop(
             optimiser.step()
             loss.item()
             ended.append(time.time())
-    return np.array(ended).reshape(epochs, -1)
+    return ended
 
 
 @contextlib.contextmanager

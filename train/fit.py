@@ -33,6 +33,8 @@ from train.models.spec import ModelSpec
 from train.recipe import Recipe
 from train.task import Task
 
+# Drawing and logging every step would slow small networks down.
+LOG_STEPS = 10
 BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
 
 
@@ -128,14 +130,19 @@ def fit(
         devices=settings.devices,
         precision=settings.precision,  # type: ignore[arg-type]
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
-        callbacks=[keeper, TQDMProgressBar()],
+        callbacks=[keeper, TQDMProgressBar(refresh_rate=LOG_STEPS)],
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
+        log_every_n_steps=LOG_STEPS,
         # Ours shares the crops out among the processes.
         use_distributed_sampler=False,
     )
+    if settings.batch % trainer.world_size:
+        raise BadArgumentError(
+            f"a batch of {settings.batch} crops does not share out over {trainer.world_size} "
+            f"devices; take a multiple of {trainer.world_size}"
+        )
     steps = settings.epochs * -(-len(crops.grid) // settings.batch)
     task = Task(spec, recipe, normalisation, prior, seed=settings.seed, steps=steps)
     loaders = _Loaders(crops, held_out, recipe, settings)
@@ -195,16 +202,6 @@ class _Loaders(lightning.LightningDataModule):
         self._training, self._validation = training, validation
         self._recipe, self._settings = recipe, settings
 
-    def _batch(self) -> int:
-        assert self.trainer is not None
-        ranks = self.trainer.world_size
-        if self._settings.batch % ranks:
-            raise BadArgumentError(
-                f"a batch of {self._settings.batch} crops does not share out over {ranks} "
-                f"devices; take a multiple of {ranks}"
-            )
-        return self._settings.batch // ranks
-
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         sampler = CropSampler(
@@ -214,13 +211,17 @@ class _Loaders(lightning.LightningDataModule):
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
-        return DataLoader(self._training, self._batch(), sampler=sampler)
+        return DataLoader(
+            self._training, self._settings.batch // self.trainer.world_size, sampler=sampler
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(
-            self._validation, self._batch(), sampler=self._validation.grid[rank::ranks]
+            self._validation,
+            self._settings.batch // ranks,
+            sampler=self._validation.grid[rank::ranks],
         )
 
 

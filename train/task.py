@@ -99,7 +99,8 @@ class Task(lightning.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         # The augmentation of a step depends on nothing else, so that a resumed run repeats it.
         state = np.random.SeedSequence((self._seed, self.global_step, self.global_rank))
-        torch.manual_seed(int(state.generate_state(1)[0]))
+        # Kornia draws on the CPU; seeding every device would cost milliseconds.
+        torch.default_generator.manual_seed(int(state.generate_state(1)[0]))
         image, target = self._augment(normalised(batch[0], self._normalisation), batch[1])
         # In float32: the paper's loss sums over pixels, too much for half precision.
         loss: Tensor = self._loss(self.network(image).float(), target)

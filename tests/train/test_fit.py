@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train.task
 from edge.errors import BadArgumentError, ToolError
 from train.checkpoint import load
+from train.cli import train as cli
+from train.data.augment import normalisation_of
 from train.data.photos import Photo
+from train.data.synth import write_photos
 from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
 from train.models.catalogue import MODELS, build
 from train.recipe import RECIPES
@@ -44,7 +48,7 @@ def run(out: Path, settings: Settings = SETTINGS, recipe: str = "paper") -> Outc
 
 
 def losses(out: Path) -> list[tuple[int, float]]:
-    """(step, loss) of every step, from TensorBoard."""
+    """(step, loss) of every tenth step, from TensorBoard."""
     events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     return [(event.step, event.value) for event in events.Scalars("loss")]
@@ -75,7 +79,7 @@ run(Path({out!r}), {settings!r}, {recipe!r})
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, epochs=5)
+    settings = replace(SETTINGS, epochs=8)
     whole = run(tmp_path / "whole", settings, recipe)
     code = KILLED.format(
         path=[str(Path(__file__).parents[2])],
@@ -89,10 +93,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path)
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert load(tmp_path / "killed" / LAST).training["epochs"] < 5
+    assert load(tmp_path / "killed" / LAST).training["epochs"] < 8
 
     assert run(tmp_path / "killed", settings, recipe) == whole
-    # The same losses, step by step; those between the last whole epoch and the kill came twice.
+    # The same losses (those between the last whole epoch and the kill came twice) and weights.
     assert dict(losses(tmp_path / "killed")) == dict(losses(tmp_path / "whole"))
     weights = [load(tmp_path / name / LAST).weights for name in ("whole", "killed")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -134,7 +138,7 @@ def test_a_resume_file_that_would_run_code_does_not(tmp_path: Path) -> None:
 
 def test_a_seed_is_a_run(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run(tmp_path / name, replace(SETTINGS, epochs=1, seed=seed))
+        run(tmp_path / name, replace(SETTINGS, epochs=3, seed=seed))
     assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
 
 
@@ -162,9 +166,10 @@ def test_a_collapsed_run_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.M
     assert "collapsed: it says the same of every pixel" in outcome.as_text()
 
 
-def test_the_learning_rate_is_the_papers(tmp_path: Path) -> None:
-    """1e-3 times 0.96 every 800 steps: 801 one-step epochs would take too long, so by the parts."""
-    task = train.task.Task(SPEC, RECIPES["paper"], load_normalisation(), 0.01, seed=0, steps=1600)
+def test_the_learning_rate_is_the_papers() -> None:
+    """1e-3 times 0.96 every 800 steps; a run that long would take too long here."""
+    normalisation = normalisation_of(photos(2))
+    task = train.task.Task(SPEC, RECIPES["paper"], normalisation, 0.01, seed=0, steps=1600)
     parts = task.configure_optimizers()
     optimiser, schedule = parts["optimizer"], parts["lr_scheduler"]
     assert schedule["interval"] == "step"
@@ -180,31 +185,59 @@ def test_the_learning_rate_is_the_papers(tmp_path: Path) -> None:
     assert group["lr"] == pytest.approx(1e-3 * 0.96**2)
 
 
-def load_normalisation():  # type: ignore[no-untyped-def]
-    from train.data.augment import normalisation_of
-
-    return normalisation_of(photos(2))
-
-
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    """Data parallel on the CPU, started as a user starts it: same steps, same batch over all."""
-    from train.data.synth import write_photos
-
-    for _ in write_photos(tmp_path / "data", count=10, size=64, seed=4):
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten photos of 64x64 px."""
+    folder = tmp_path_factory.mktemp("painted")
+    for _ in write_photos(folder, count=10, size=64, seed=4):
         pass
-    command = [
-        str(Path(sys.executable).with_name("train")), "fit", "--model", "quarter_mrunet",
-        "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"),
-        "--epochs", "2", "--crop", "32", "--devices",
-    ]  # fmt: skip
-    done = subprocess.run([*command, "2"], capture_output=True, text=True, check=False)
+    return folder
+
+
+def command(data: Path, out: Path, *more: object) -> list[str]:
+    """`train fit` for two epochs."""
+    words = ("fit", "--model", "quarter_mrunet", "--data", data, "--out", out, "--epochs", 2)
+    return [str(word) for word in (*words, "--crop", 32, *more)]
+
+
+def test_two_processes_train_one_network(painted: Path, tmp_path: Path) -> None:
+    """Data parallel on the CPU, started as a user starts it: same steps, same batch over all."""
+    script = str(Path(sys.executable).with_name("train"))
+    words = command(painted, tmp_path / "run", "--devices", 2)
+    done = subprocess.run([script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     kept = load(tmp_path / "run" / LAST)
     # 9 photos of 3x3 crops of 32 px, 81 crops: 21 steps of 4 an epoch, 2 from each process.
     assert kept.training["steps"] == 42
     assert len(json.loads((tmp_path / "run/settings.json").read_text())["training"]) == 9
-    refused = subprocess.run([*command[:-1], "--batch", "3", "--devices", "2",
-                              "--out", str(tmp_path / "odd")],
-                             capture_output=True, text=True, check=False)  # fmt: skip
-    assert refused.returncode != 0
-    assert "does not share out over 2" in refused.stderr
+
+
+def test_a_batch_that_does_not_share_out(painted: Path, tmp_path: Path) -> None:
+    words = command(painted, tmp_path / "run", "--devices", 2, "--batch", 3)
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 2
+    assert "a batch of 3 crops does not share out over 2 devices" in result.output
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints_whole(painted: Path, tmp_path: Path) -> None:
+    """Room for a checkpoint, but not for Lightning's state, which is three times as large."""
+    words = command(painted, tmp_path / "run")
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+from train.cli import train
+train({words!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if "Error" in line]
+    assert errors == [f"Error: {tmp_path}/run/resume.ckpt: File too large"]
+    assert "Traceback" not in done.stderr
+    assert load(tmp_path / "run" / BEST).training["epochs"] == 1
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "best.pt", "last.pt", "settings.json", "tensorboard",
+    ]  # fmt: skip
+    # With room again the same command goes on.
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.output
+    assert load(tmp_path / "run" / LAST).training["epochs"] == 2
