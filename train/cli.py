@@ -280,3 +280,28 @@ def samples(data: Path, out: Path, crop: int, seed: int) -> None:
             from train.data.augment import write_samples
         write_samples(load_photos(data), out, crop=crop, seed=seed)
         click.echo(out)
+
+
+@train.command()
+@click.argument(
+    "checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
+)
+@click.option("--data", type=DATA, required=True, help="Photos with masks, for the ablation.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="New folder for tables, histograms and the proposed network.",
+)
+def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
+    """Say which stages of a network are of use, and propose a smaller one.
+
+    \b
+    train analyse runs/unet/fold*/best.pt --data data --out analysis
+    train fit --model analysis/proposed.json --data data --out smaller
+    """
+    with reported():
+        with needs("train"):
+            from train.analyse import analyse as run
+        found = run(checkpoints, data, out, lambda text: click.echo(text, err=True))
+        click.echo(f"\n{found.as_text()}\n\n{out}")

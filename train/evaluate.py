@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge.particles import particle_mask
 from edge.tiling import cut, plan, stitch
@@ -85,8 +85,13 @@ def evaluate(checkpoint: Checkpoint, photos: Sequence[Photo], tolerance: int = 0
     return found
 
 
-def predict(checkpoint: Checkpoint, photos: Sequence[Photo]) -> Iterator[Tensor]:
+def predict(
+    checkpoint: Checkpoint, photos: Sequence[Photo], network: nn.Module | None = None
+) -> Iterator[Tensor]:
     """Logits float32 (H,W) of each photo, on the GPU where there is one.
+
+    Args:
+        network: the checkpoint's own module, where it carries hooks.
 
     Raises:
         ToolError: a photo is too large for the network's halo within the tile limit.
@@ -94,7 +99,8 @@ def predict(checkpoint: Checkpoint, photos: Sequence[Photo]) -> Iterator[Tensor]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spec = checkpoint.spec
     halo = spec.receptive_field_radius()
-    network = checkpoint.module().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network or checkpoint.module()
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for photo in photos:
         layout = plan(
             photo.mask.shape,

@@ -112,6 +112,7 @@ def fit(
             f"{settings.data}: the training masks hold only "
             f"{'particles' if share else 'background'}: there is nothing to tell apart"
         )
+    # Dice pulls the decision back to the middle: then there is nothing to undo.
     prior = share if recipe.loss == "weighted_bce" else 0.5
     _quieten()
     facts = {

@@ -43,27 +43,7 @@ def weighted_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
     return weighted_bce(logits, target) / (2 * area) + 1 - dice
 
 
-def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
-    target = target.to(logits.dtype)
-    predicted = logits.sigmoid()
-    overlap = 2 * (predicted * target).sum() + 1
-    dice = overlap / (predicted.sum() + target.sum() + 1)
-    return functional.binary_cross_entropy_with_logits(logits, target) + 1 - dice
-
-
-def bce_tversky(logits: Tensor, target: Tensor) -> Tensor:
-    target = target.to(logits.dtype)
-    predicted = logits.sigmoid()
-    tp = (predicted * target).sum()
-    fp = (predicted * (1 - target)).sum()
-    fn = ((1 - predicted) * target).sum()
-    tversky = (tp + 1) / (tp + 0.3 * fp + 0.7 * fn + 1)
-    return functional.binary_cross_entropy_with_logits(logits, target) + (1 - tversky) ** 0.75
-
-
 LOSSES = {
     "weighted_bce": weighted_bce,
     "weighted_bce_dice": weighted_bce_dice,
-    "bce_dice": bce_dice,
-    "bce_tversky": bce_tversky,
 }

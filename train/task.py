@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
@@ -78,23 +76,13 @@ class Task(lightning.LightningModule):
         # Channels last: about 1.3 times as fast on CPU, and what tensor cores want.
         network = build(spec, norm=recipe.norm)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = (
-            AveragedModel(self.network, avg_fn=_moving(recipe.ema), use_buffers=True)
-            if recipe.ema
-            else None
-        )
         self._augment = Augmentation()
         self._loss = LOSSES[recipe.loss]
         self.validation: Validation | None = None
 
-    @property
-    def kept(self) -> nn.Module:
-        """The network that is validated and saved."""
-        return self.average.module if self.average else self.network
-
     def weights(self) -> dict[str, Tensor]:
-        """Of the kept network, as those of the plain one."""
-        return folded(self.kept)
+        """Those of the plain network, normalisation folded in."""
+        return folded(self.network)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         # The augmentation of a step depends on nothing else, so that a resumed run repeats it.
@@ -112,15 +100,11 @@ class Task(lightning.LightningModule):
         self.log("loss", loss, prog_bar=True, on_step=True)
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self.average:
-            self.average.update_parameters(self.network)
-
     def on_validation_epoch_start(self) -> None:
         self._half, self._levels = np.zeros(4, np.int64), GreyLevels()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        logits = self.kept(normalised(batch[0], self._normalisation)).float()
+        logits = self.network(normalised(batch[0], self._normalisation)).float()
         target = batch[1].cpu().numpy()
         positive = (logits > 0).cpu().numpy()
         self._half += np.bincount((2 * target + positive).ravel(), minlength=4)
@@ -154,13 +138,3 @@ class Task(lightning.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def _moving(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An exponential moving average that soon forgets the first steps."""
-
-    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        kept = min(decay, (1 + int(count)) / (10 + int(count)))
-        return averaged + (1 - kept) * (current - averaged)
-
-    return update

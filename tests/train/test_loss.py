@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from train.loss import weighted_bce
+from train.loss import weighted_bce, weighted_bce_dice
 
 
 def test_a_crop_worked_out_by_hand() -> None:
@@ -37,5 +37,24 @@ def test_crops_of_one_class_and_huge_logits_stay_finite(
     loss = weighted_bce(logits, torch.full((1, 1, 4, 4), value))
     torch.autograd.backward(loss)
     assert loss.item() == pytest.approx(expected)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_dice_is_of_the_whole_batch_and_worked_out_by_hand() -> None:
+    """Two crops of four pixels, one particle; probabilities 1/2 and 3/4 (logit log 3)."""
+    logits = torch.tensor([[[[0.0, 0.0], [0.0, math.log(3)]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    target = torch.zeros(2, 1, 2, 2)
+    target[0, 0, 1, 1] = 1
+    dice = 1 - (2 * 0.75 + 1) / (7 * 0.5 + 0.75 + 1 + 1)
+    entropy = (4 * math.log(4 / 3) + 4 / 3 * 3 * math.log(2) + 4 * math.log(2)) / 2
+    assert weighted_bce_dice(logits, target).item() == pytest.approx(entropy / 8 + dice, rel=1e-6)
+
+
+def test_dice_of_crops_without_a_particle_is_finite() -> None:
+    logits = torch.full((2, 1, 4, 4), -50.0, requires_grad=True)
+    loss = weighted_bce_dice(logits, torch.zeros(2, 1, 4, 4))
+    torch.autograd.backward(loss)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()

@@ -1,0 +1,168 @@
+"""What each stage is worth: its output replaced by its mean, and the network scored again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from train.checkpoint import Checkpoint
+from train.data.photos import Photo
+from train.evaluate import predict
+from train.metrics import NOTHING, Counts
+from train.models.multires import MultiResBlock, ResidualUnit
+from train.models.spec import ModelSpec, SegNetSpec
+
+Hook = Callable[[nn.Module, Any, Tensor], Tensor | None]
+
+
+def stages(network: nn.Module) -> dict[str, nn.Module]:
+    """The stages that can be taken out, by name: encoder.0, ..., bottom, decoder.0, residual.0."""
+    found: dict[str, nn.Module] = {}
+    for part, module in network.named_children():
+        if part == "bottom":
+            found[part] = module
+        elif isinstance(module, nn.ModuleList):
+            found |= {f"{part}.{number}": stage for number, stage in enumerate(module)}
+    return found
+
+
+def stage_above(spec: ModelSpec, dropped: int) -> str:
+    """The stage whose constant output says that the `dropped` deepest levels are not there.
+
+    It is the one that hands on what they found, so that all below it are taken out with it.
+    """
+    level = spec.levels - dropped
+    if isinstance(spec, SegNetSpec):
+        return f"decoder.{level}"
+    return "bottom" if dropped == 1 else f"decoder.{level + 1}"
+
+
+class Ablation:
+    """One checkpoint on some photos, float32 throughout.
+
+    Attributes:
+        feature_share: of each MultiRes block, the energy (mean square) of the concatenated features
+            over that of features and shortcut together.
+        dead: of each convolution, the share of filters that are dead; see `utilisation.Layer`.
+        whole: pixels with nothing taken out, where the sigmoid exceeds 0.5.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, photos: Sequence[Photo]) -> None:
+        self._checkpoint, self._photos = checkpoint, photos
+        self._network = checkpoint.module()
+        self._stages = stages(self._network)
+        averages = {name: _Average() for name in self._stages}
+        energies = {
+            name: _Energy(stage)
+            for name, stage in self._stages.items()
+            if isinstance(stage, MultiResBlock)
+        }
+        rectified = set(_rectified(self._network))
+        ranges = {
+            name: _Range(relu=module in rectified)
+            for name, module in self._network.named_modules()
+            if isinstance(module, nn.Conv2d)
+        }
+        with contextlib.ExitStack() as hooks:
+            for watching in (averages, energies, ranges):
+                for name, hook in watching.items():
+                    hooks.enter_context(_hooked(self._network.get_submodule(name), hook))
+            self.whole = self._score()
+        self._means = {name: average.mean() for name, average in averages.items()}
+        self.feature_share = {name: energy.feature_share() for name, energy in energies.items()}
+        self.dead = {name: seen.constant() for name, seen in ranges.items()}
+
+    def without(self, name: str) -> Counts:
+        """Pixels where the output of stage `name` is its mean over the photos, channel by channel.
+
+        The mean is that of tiles, margins and all.
+        """
+        mean = self._means[name]
+        with _hooked(self._stages[name], lambda _, __, output: mean.expand_as(output)):
+            return self._score()
+
+    def _score(self) -> Counts:
+        predicted = predict(self._checkpoint, self._photos, self._network)
+        pairs = zip(predicted, self._photos, strict=True)
+        return sum((Counts.of(logits.numpy() > 0, p.mask) for logits, p in pairs), NOTHING)
+
+
+class _Average:
+    """Hook: mean (1,C,1,1) of all that a stage hands on."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | float = 0.0
+        self._count = 0
+
+    def __call__(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        # The ReLU of a MultiRes block is outside of it; the other stages end with theirs.
+        self._sum = self._sum + output.relu().sum(dim=(0, 2, 3), keepdim=True)
+        self._count += output[:, 0].numel()
+
+    def mean(self) -> Tensor:
+        return torch.as_tensor(self._sum / self._count)
+
+
+class _Energy:
+    """Hook: how much of what a MultiRes block hands on comes from its features."""
+
+    def __init__(self, block: MultiResBlock) -> None:
+        self._block = block
+        self._features = self._shortcut = 0.0
+
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        shortcut = self._block.shortcut.forward(inputs[0])
+        self._features += (output - shortcut).square().sum().item()
+        self._shortcut += shortcut.square().sum().item()
+
+    def feature_share(self) -> float:
+        return self._features / max(self._features + self._shortcut, 1e-12)
+
+
+class _Range:
+    """Hook: lowest and highest value of each channel, behind the ReLU where one follows."""
+
+    def __init__(self, relu: bool) -> None:
+        self._relu = relu
+        self._ends: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        ends = torch.aminmax(output.transpose(0, 1).flatten(1), dim=1)
+        low, high = (end.relu() if self._relu else end for end in ends)
+        if self._ends:
+            low, high = torch.minimum(low, self._ends[0]), torch.maximum(high, self._ends[1])
+        self._ends = low, high
+
+    def constant(self) -> float:
+        """Share of channels that never change."""
+        assert self._ends is not None
+        low, high = self._ends
+        return float((low == high).double().mean())
+
+
+def _rectified(network: nn.Module) -> Iterator[nn.Module]:
+    """Convolutions that a ReLU follows at once."""
+    for module in network.modules():
+        match module:
+            case MultiResBlock():
+                yield from module.convs
+            case ResidualUnit():
+                yield from (module.conv1, module.conv3)
+            case nn.Sequential():
+                for layer, after in pairwise(module):
+                    if isinstance(after, nn.ReLU):
+                        yield layer
+
+
+@contextlib.contextmanager
+def _hooked(module: nn.Module, hook: Hook) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,109 @@
+"""How much of each layer training has put to use (Sections 4.5, 4.6).
+
+The paper looks at histograms: where the weights of later stages approach zero, these stages are not
+used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
+uniform in +-1/sqrt(fan in).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Weights this far inside the bounds of the initialisation count as near zero.
+NEAR_ZERO = 0.05
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution, or those of a stage together.
+
+    Attributes:
+        name: as in the module, encoder.0.convs.1 for example.
+        weights: how many there are, biases left out.
+        filters: output channels.
+        spread: standard deviation of the weights over that of the initialisation; 1: untouched.
+        near_zero: share of weights near zero, above the share that the initialisation gives.
+        dead: share of filters that say nothing: what they hand on, behind the ReLU where one
+            follows, is the same at every pixel of the photos.
+        rank: effective rank of the filters (exponential of the entropy of the normalised singular
+            values) over the largest it could be; 1: all filters equally strong and unlike.
+    """
+
+    name: str
+    weights: int
+    filters: int
+    spread: float
+    near_zero: float
+    dead: float
+    rank: float
+
+    @property
+    def stage(self) -> str:
+        """The part of the network that it belongs to, encoder.0 for example."""
+        return stage_of(self.name)
+
+
+def stage_of(name: str) -> str:
+    """The stage of a module's name: encoder.0 of encoder.0.convs.1, head of head."""
+    part, *rest = name.split(".")
+    return f"{part}.{rest[0]}" if part in ("encoder", "decoder", "residual") else part
+
+
+def kernels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kernels (Cout,Cin,k,k) of a checkpoint's convolutions, by the name of the layer."""
+    return {
+        name.removesuffix(".weight"): tensor
+        for name, tensor in weights.items()
+        if name.endswith(".weight")
+    }
+
+
+def measure(name: str, kernel: Tensor, dead: float) -> Layer:
+    """The numbers of one convolution's kernel (Cout,Cin,k,k); `dead` is seen on photos only."""
+    filters = kernel.flatten(1).double()
+    bound = filters.shape[1] ** -0.5
+    singular = torch.linalg.svdvals(filters)
+    share = singular / singular.sum().clamp(min=1e-12)
+    entropy = torch.special.entr(share).sum()
+    return Layer(
+        name=name,
+        weights=filters.numel(),
+        filters=len(filters),
+        # Of weights uniform in +-bound the standard deviation is bound / sqrt(3).
+        spread=float(filters.std(correction=0) / (bound / 3**0.5)),
+        near_zero=float((filters.abs() < NEAR_ZERO * bound).double().mean()) - NEAR_ZERO,
+        dead=dead,
+        rank=float(entropy.exp()) / len(singular),
+    )
+
+
+def of_checkpoints(layers: Sequence[Layer]) -> Layer:
+    """One layer, averaged over checkpoints."""
+    first = layers[0]
+    return Layer(first.name, first.weights, first.filters, **_averages(layers))
+
+
+def of_stage(layers: Sequence[Layer]) -> Layer:
+    """The layers of one stage together: each counts by its weights, for `dead` by its filters."""
+    weights, filters = (
+        sum(getattr(layer, of) for layer in layers) for of in ("weights", "filters")
+    )
+    return Layer(layers[0].stage, weights, filters, **_averages(layers))
+
+
+def _averages(layers: Sequence[Layer]) -> dict[str, float]:
+    by = {"spread": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
+    return {
+        key: float(
+            np.average(
+                [getattr(layer, key) for layer in layers],
+                weights=[getattr(layer, count) for layer in layers],
+            )
+        )
+        for key, count in by.items()
+    }
