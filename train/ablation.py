@@ -34,7 +34,8 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
 def stage_above(spec: ModelSpec, dropped: int) -> str:
     """The stage whose constant output says that the `dropped` deepest levels are not there.
 
-    It is the one that hands on what they found, so that all below it are taken out with it.
+    It is the one that hands on what they found, so that all below it are taken out with it. In a
+    SegNet, whose skips carry places and no values, that takes more than would be dropped.
     """
     level = spec.levels - dropped
     if isinstance(spec, SegNetSpec):

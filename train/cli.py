@@ -138,7 +138,7 @@ TOLERANCE = click.option(
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C in one sentence."""
+    """Ctrl-C or SIGTERM in one sentence."""
     try:
         yield
     except KeyboardInterrupt:

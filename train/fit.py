@@ -98,7 +98,7 @@ def fit(
         BadArgumentError: `out` holds something else, or a run with other settings.
         ToolError: the data has nothing to learn from, or the loss is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
-        KeyboardInterrupt: Ctrl-C; the epochs done are kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
     resume = _claim(out, spec, recipe, training, validation, settings)
     normalisation = normalisation_of(training)
@@ -151,8 +151,9 @@ def fit(
         trainer.fit(task, loaders, ckpt_path=resume, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(f"{resume}: not safe to load; remove {out} and train again") from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    except SystemExit as stop:
+        # What Lightning makes of Ctrl-C and SIGTERM.
+        raise KeyboardInterrupt from stop
     return keeper.outcome()
 
 

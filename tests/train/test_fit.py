@@ -241,3 +241,22 @@ train({words!r})
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.output
     assert load(tmp_path / "run" / LAST).training["epochs"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so_in_one_sentence(
+    number: signal.Signals, painted: Path, tmp_path: Path
+) -> None:
+    words = command(painted, tmp_path / "run")
+    words[words.index("--epochs") + 1] = "500"
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("train")), *words],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (tmp_path / "run" / RESUME).is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip() == "stopped; the same command goes on after the last whole epoch"
