@@ -41,8 +41,8 @@ def _show(result: PipelineResult | TrainingResult, json_path: Path | None) -> No
 def bench(context: click.Context, all_models: bool) -> None:
     """Measure the toolkit on this machine, against the paper."""
     if all_models:
-        from bench.paper import as_text, table_4
-
+        with reported(), needs("bench"):
+            from bench.paper import as_text, table_4
         click.echo(as_text(table_4()))
     elif context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.data.synth import Scene, scene
+from train.data.synth import Scene, scene, write_photos
 
 
 def write_rgb(path: Path, image: NDArray[np.uint8]) -> Path:
@@ -25,6 +25,15 @@ def sand() -> Scene:
 def photo(tmp_path: Path, sand: Scene) -> Path:
     """That scene as a PNG file."""
     return write_rgb(tmp_path / "photo.png", sand.image)
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten painted photos of 64x64 px with masks."""
+    folder = tmp_path_factory.mktemp("painted")
+    for _ in write_photos(folder, count=10, size=64, seed=4):
+        pass
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,22 @@ def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     assert 50 < content["peak_memory_mb"] < 600
 
 
+def test_training_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    arguments = ["training", "--epochs", "2", "--repeats", "1", "--json", str(path)]
+    result = CliRunner().invoke(bench, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (ours,), (plain,) = content["images_per_s"], content["plain_images_per_s"]
+    # Loose, as the machine may be busy with anything else.
+    assert 0.5 < ours / plain < 2
+    assert len(content["memory_mb"]) == 2
+    assert min(content["memory_mb"]) > 100
+    assert f"{ours / plain:.3f}" in result.output
+    # Lightning's progress is not mixed into the result.
+    assert "it/s" not in result.output
+
+
 def test_a_failing_run_is_one_sentence() -> None:
     result = CliRunner().invoke(bench, ["pipeline", "--engine", "absent.onnx", "--frames", "1"])
     assert result.exit_code == 1

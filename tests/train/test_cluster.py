@@ -17,20 +17,11 @@ from edge.errors import ToolError
 from train.checkpoint import load
 from train.cluster import run_on_ray
 from train.crossval import Job, claim_split, run
-from train.data.synth import write_photos
 from train.fit import LAST, RESUME, Settings
 from train.models.catalogue import MODELS
 from train.recipe import RECIPES
 
 SETTINGS = Settings("painted", epochs=15, batch=4, crop=32, devices=1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for _ in write_photos(folder, count=10, size=64, seed=4):
-        pass
-    return folder
 
 
 def job(data: Path, out: Path, fold: int, settings: Settings = SETTINGS) -> Job:
@@ -51,13 +42,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
-    cluster: Cluster, data: Path, tmp_path: Path
+    cluster: Cluster, painted: Path, tmp_path: Path
 ) -> None:
     lost_node = cluster.add_node(num_cpus=1)
-    lost, whole = (job(data, tmp_path / name, 1) for name in ("lost", "whole"))
+    lost, whole = (job(painted, tmp_path / name, 1) for name in ("lost", "whole"))
     command = [
         str(Path(sys.executable).with_name("train")), "crossval", "--model", "quarter_mrunet",
-        "--fold", "1", "--data", str(data), "--out", str(lost.out), "--ray", cluster.address,
+        "--fold", "1", "--data", str(painted), "--out", str(lost.out), "--ray", cluster.address,
         "--epochs", str(SETTINGS.epochs), "--crop", "32", "--devices", "1",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -88,11 +79,11 @@ def scalars(path: Path) -> list[ScalarEvent]:
 
 
 def test_a_job_that_fails_leaves_the_others_done(
-    cluster: Cluster, data: Path, tmp_path: Path
+    cluster: Cluster, painted: Path, tmp_path: Path
 ) -> None:
     cluster.add_node(num_cpus=2)
     short = replace(SETTINGS, epochs=1)
-    good, bad = (job(data, tmp_path / "out", fold, short) for fold in (1, 2))
+    good, bad = (job(painted, tmp_path / "out", fold, short) for fold in (1, 2))
     bad = replace(bad, data=tmp_path / "elsewhere")
     ended = []
 

@@ -19,7 +19,6 @@ from train.checkpoint import load
 from train.cli import train as cli
 from train.data.augment import normalisation_of
 from train.data.photos import Photo
-from train.data.synth import write_photos
 from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
 from train.models.catalogue import MODELS, build
 from train.recipe import RECIPES
@@ -183,15 +182,6 @@ def test_the_learning_rate_is_the_papers() -> None:
     assert rates[799] == 1e-3
     assert rates[800] == pytest.approx(0.96e-3)
     assert group["lr"] == pytest.approx(1e-3 * 0.96**2)
-
-
-@pytest.fixture(scope="module")
-def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten photos of 64x64 px."""
-    folder = tmp_path_factory.mktemp("painted")
-    for _ in write_photos(folder, count=10, size=64, seed=4):
-        pass
-    return folder
 
 
 def command(data: Path, out: Path, *more: object) -> list[str]:
