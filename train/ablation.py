@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.checkpoint import Checkpoint
+from train.checkpoint import Checkpoint, probability
 from train.data.photos import Photo
 from train.evaluate import predict
-from train.metrics import NOTHING, Counts
+from train.metrics import NOTHING, Counts, GreyLevels
 from train.models.multires import MultiResBlock, ResidualUnit
 from train.models.spec import ModelSpec, SegNetSpec
+from train.task import Validation
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor | None]
 
@@ -50,7 +51,7 @@ class Ablation:
         feature_share: of each MultiRes block, the energy (mean square) of the concatenated features
             over that of features and shortcut together.
         dead: of each convolution, the share of filters that are dead; see `utilisation.Layer`.
-        whole: pixels with nothing taken out, where the sigmoid exceeds 0.5.
+        whole: pixels with nothing taken out.
     """
 
     def __init__(self, checkpoint: Checkpoint, photos: Sequence[Photo]) -> None:
@@ -78,7 +79,7 @@ class Ablation:
         self.feature_share = {name: energy.feature_share() for name, energy in energies.items()}
         self.dead = {name: seen.constant() for name, seen in ranges.items()}
 
-    def without(self, name: str) -> Counts:
+    def without(self, name: str) -> Validation:
         """Pixels where the output of stage `name` is its mean over the photos, channel by channel.
 
         The mean is that of tiles, margins and all.
@@ -87,10 +88,13 @@ class Ablation:
         with _hooked(self._stages[name], lambda _, __, output: mean.expand_as(output)):
             return self._score()
 
-    def _score(self) -> Counts:
+    def _score(self) -> Validation:
+        at_half, levels = NOTHING, GreyLevels()
         predicted = predict(self._checkpoint, self._photos, self._network)
-        pairs = zip(predicted, self._photos, strict=True)
-        return sum((Counts.of(logits.numpy() > 0, p.mask) for logits, p in pairs), NOTHING)
+        for logits, photo in zip(predicted, self._photos, strict=True):
+            at_half += Counts.of(logits.numpy() > 0, photo.mask)
+            levels.add(probability(logits, self._checkpoint.prior).numpy(), photo.mask)
+        return Validation(at_half, levels)
 
 
 class _Average:

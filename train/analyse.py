@@ -38,7 +38,7 @@ class Stage:
     """One stage, averaged over the checkpoints: its weights, and what it is worth.
 
     `feature_share`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w. F1
-    (sigmoid > 0.5) when its output is replaced by its mean, None for stem and head.
+    when its output is replaced by its mean, None for stem and head.
     """
 
     weights: Layer
@@ -50,6 +50,8 @@ class Stage:
 class Analysis:
     """What `analyse` found.
 
+    Each r.w. F1 is that at the best threshold on the very photos, with a stage taken out as well as
+    without: a constant moves all probabilities alike, which a network trained anew would not show.
     `without_deepest[k-1]` is the change of r.w. F1 with the k deepest levels taken out. `proposed`
     is the network without as many levels as may go; None where none may.
     """
@@ -65,7 +67,10 @@ class Analysis:
 
     def as_text(self, style: str = "simple") -> str:
         """Stages and proposal, for a terminal, or as Markdown with style "github"."""
-        parts = [f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f}"]
+        parts = [
+            f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f} at the "
+            f"best threshold"
+        ]
         parts += [f"left out, as it collapsed: {name}" for name in self.left_out]
         rows = [
             [
@@ -165,12 +170,12 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         if _said_to_be_collapsed(path):
             continue
         ablation = Ablation(checkpoint, _own_photos(path, checkpoint, photos, data))
-        if ablation.whole.constant:
+        if ablation.whole.collapsed:
             continue
-        whole[path] = ablation.whole.weighted_f1()
+        whole[path] = ablation.whole.score
         say(f"{path}: r.w. F1 {whole[path]:.4f}")
         for name in stages(checkpoint.module()):
-            change = ablation.without(name).weighted_f1() - whole[path]
+            change = ablation.without(name).score - whole[path]
             changes.setdefault(name, []).append(change)
             say(f"{path}: {change:+.4f} without {name}")
         for name, share in ablation.feature_share.items():

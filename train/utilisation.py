@@ -2,7 +2,8 @@
 
 The paper looks at histograms: where the weights of later stages approach zero, these stages are not
 used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
-uniform in +-1/sqrt(fan in).
+uniform in +-1/sqrt(fan in). Recipes with batch norm fold it into the kernels, filter by filter;
+spread, near-zero share and rank then tell of its scales, too.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A head that takes no jobs; nodes are added by the test."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # beside other work a nice worker starves
     logging.getLogger("ray").setLevel(logging.ERROR)
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield started
