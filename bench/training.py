@@ -23,11 +23,11 @@ from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
 from train.data.photos import Photo
 from train.data.synth import scene
-from train.fit import LOG_STEPS, Settings, fit
+from train.fit import Settings, fit
 from train.loss import weighted_bce
 from train.models.catalogue import build, open_model
 from train.recipe import RECIPES
-from train.task import BETAS, EPSILON, LEARNING_RATE
+from train.task import BETAS, EPSILON, LEARNING_RATE, LOG_STEPS
 
 # 200 crops: an epoch of 50 steps, five intervals of ten between validations.
 PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4

@@ -31,10 +31,8 @@ from train.data.crops import Crops, CropSampler
 from train.data.photos import Photo
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
-from train.task import Task
+from train.task import LOG_STEPS, Task
 
-# Drawing and logging every step would slow small networks down.
-LOG_STEPS = 10
 BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
 
 
