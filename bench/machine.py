@@ -6,6 +6,9 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
+
+from edge.errors import ToolError
 
 PACKAGES = (
     "microplastic-edge",
@@ -36,6 +39,24 @@ def describe() -> dict[str, str | int]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def memory_mb(pid: int | str, line: Literal["VmRSS", "VmHWM"]) -> float:
+    """Resident memory of a process, now or at its peak, MB of 10**6 bytes.
+
+    From /proc, since what the system tells of an ended process counts its parent in.
+
+    Raises:
+        ToolError: the system has no /proc.
+        OSError: the process is gone.
+    """
+    if not Path("/proc/self/status").is_file():
+        raise ToolError("memory is read from /proc, which this system does not have; use Linux")
+    for entry in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        name, _, value = entry.partition(":")
+        if name == line:
+            return int(value.split()[0]) * 1024 / 1e6
+    raise ProcessLookupError(f"process {pid} has ended")
 
 
 def _cpu() -> str:

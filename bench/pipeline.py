@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bench.machine import memory_mb
 from edge import latency
 from edge.errors import ToolError
 from edge.run import ENGINE_STAGE
@@ -105,20 +106,15 @@ def _watched(arguments: list[str], masks: Path) -> tuple[float, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "edge", *arguments], stdout=subprocess.DEVNULL, stderr=errors
         )
-        first_mask_s = 0.0
-        while True:
-            # Not Popen.wait: only this call tells the memory of this one process.
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        first_mask_s = peak_memory_mb = 0.0
+        while process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                peak_memory_mb = memory_mb(process.pid, "VmHWM")
             if not first_mask_s and any(masks.glob("*.png")):
                 first_mask_s = time.perf_counter() - start
-            if pid:
-                break
             time.sleep(0.005)
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
             raise ToolError(f"edge-run failed: {message}")
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1024 if sys.platform.startswith("linux") else 1
-    return first_mask_s, usage.ru_maxrss * unit / 1e6
+    return first_mask_s, peak_memory_mb

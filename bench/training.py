@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
-from edge.errors import ToolError
+from bench.machine import memory_mb
 from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
 from train.data.photos import Photo
@@ -144,16 +143,13 @@ def _plain_loop(model: str, crops: Crops, photos: list[Photo], epochs: int) -> l
 @contextlib.contextmanager
 def _resident() -> Iterator[list[tuple[float, float]]]:
     """(Unix time, MB) of this process's resident memory, every 20 ms while the block runs."""
-    statm = Path("/proc/self/statm")
-    if not statm.is_file():
-        raise ToolError("memory is read from /proc, which this system does not have; use Linux")
-    page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
+    memory_mb("self", "VmRSS")  # says so here where it cannot be read
     samples: list[tuple[float, float]] = []
     stop = threading.Event()
 
     def sample() -> None:
         while True:
-            samples.append((time.time(), int(statm.read_text().split()[1]) * page_mb))
+            samples.append((time.time(), memory_mb("self", "VmRSS")))
             if stop.wait(0.02):
                 return
 

@@ -37,7 +37,7 @@ def test_the_machine_is_named() -> None:
 
 def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    arguments = ["pipeline", "--engine", "quarter_mrunet", "--frames", "2", "--json", str(path)]
+    arguments = ["pipeline", "--frames", "2", "--json", str(path)]
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     content = json.loads(path.read_text(encoding="utf-8"))
