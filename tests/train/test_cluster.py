@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 from ray.cluster_utils import Cluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -21,7 +22,7 @@ from train.fit import LAST, Settings
 from train.models.catalogue import MODELS
 from train.recipe import RECIPES
 
-SETTINGS = Settings("painted", epochs=15, batch=4, crop=32, devices=1)
+SETTINGS = Settings("painted", epochs=10, batch=4, crop=32, devices=1)
 
 
 def job(data: Path, out: Path, fold: int, settings: Settings = SETTINGS) -> Job:
@@ -42,9 +43,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     # Without a token: Ray would keep it in the home folder.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # beside other work a nice worker starves
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")  # a lost node is soon known to be one
     logging.getLogger("ray").setLevel(logging.ERROR)
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker
     yield started
+    torch.set_num_threads(threads)
     ray.shutdown()
     started.shutdown()
 
@@ -78,6 +83,8 @@ def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
     # The machine may have been lost just before it kept the state of its last epoch.
     assert events.Scalars("epoch")[0].value >= done - 1
     assert run(lost) == run(whole)
+    first, second = (load(of.folder / LAST).weights for of in (lost, whole))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_job_that_fails_leaves_the_others_done(
