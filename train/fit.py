@@ -2,7 +2,7 @@
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
 RUN/resume.ckpt        Lightning's own state, for going on after a kill
-RUN/settings.json      what was asked; result.json: how it ended
+RUN/settings.json      what was asked
 RUN/tensorboard/       loss and scores
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -14,7 +14,7 @@ from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
 from train.loss import LOSSES
-from train.metrics import Counts, GreyLevels
+from train.metrics import NOTHING, Counts, GreyLevels
 from train.models.catalogue import build
 from train.models.norm import folded
 from train.models.spec import ModelSpec
@@ -105,23 +105,21 @@ class Task(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self._half, self._levels = np.zeros(4, np.int64), GreyLevels()
+        self._half, self._levels = NOTHING, GreyLevels()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         logits = self.network(normalised(batch[0], self._normalisation)).float()
         target = batch[1].cpu().numpy()
-        positive = (logits > 0).cpu().numpy()
-        self._half += np.bincount((2 * target + positive).ravel(), minlength=4)
+        self._half += Counts.of((logits > 0).cpu().numpy(), target)
         self._levels.add(probability(logits, self._prior).cpu().numpy(), target)
 
     def on_validation_epoch_end(self) -> None:
         counted = torch.from_numpy(
-            np.concatenate([self._half, self._levels.particle, self._levels.background])
+            np.concatenate([astuple(self._half), self._levels.particle, self._levels.background])
         ).to(self.device)
         counted = self.trainer.strategy.reduce(counted, reduce_op="sum")
         half, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
-        tn, fp, fn, tp = (int(v) for v in half)
-        self.validation = Validation(Counts(tp, fp, fn, tn), GreyLevels(particle, background))
+        self.validation = Validation(Counts(*half.tolist()), GreyLevels(particle, background))
         self.log_dict(
             {
                 "rw_f1": self.validation.score,
