@@ -152,6 +152,7 @@ def test_samples_are_drawn(data: Path, tmp_path: Path) -> None:
         (["fit", "--model", "unet", "--data", "size"], 1, "is 60x64 px, its photo 64x64"),
         (["fit", "--model", "unet", "--data", "grey"], 1, "holds grey value 7"),
         (["fit", "--model", "unet", "--data", "cut"], 1, "not a readable"),
+        (["samples", "clean"], 1, "no photo has a particle"),
         (["tables", "empty"], 2, "holds no finished fold"),
         (["evaluate", "notes.json", "--data", "DATA"], 1, "not a checkpoint that is safe to load"),
     ],

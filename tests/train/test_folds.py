@@ -77,6 +77,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (lambda c: c.pop("by"), "not a split"),
         (lambda c: c.update(by="day"), "'by' must be photo or crop"),
         (lambda c: c["folds"][1].pop("test"), "not a split"),
+        (lambda c: c["folds"].pop(), "there must be 5 folds"),
         (lambda c: c["folds"][1].update(test=[]), "fold 2 has no test names"),
         (lambda c: c["folds"][2]["test"].append(c["folds"][2]["training"][0]), "fold 3 names p"),
     ],

@@ -16,6 +16,7 @@ from kornia.constants import DataKey, Resample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge.errors import ToolError
 from edge.files import replacing
 from edge.sinks.pictures import RING_BGR
 from train.checkpoint import Normalisation
@@ -81,6 +82,8 @@ def write_samples(photos: Sequence[Photo], path: Path, *, crop: int, seed: int) 
         ToolError: no photo has a particle.
         OSError: the picture cannot be written.
     """
+    if not any(photo.mask.any() for photo in photos):
+        raise ToolError("no photo has a particle, so there is nothing to draw crops around")
     normalisation = normalisation_of(photos)
     crops = Crops(photos, 1, crop, normalisation.mean)
     torch.manual_seed(seed)

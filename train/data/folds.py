@@ -60,8 +60,8 @@ class Split:
                 f"{path}: not a split; it needs 'by', 'seed' and 'folds' with 'training', "
                 f"'validation' and 'test' names, as in the split.json of a 'train crossval' folder"
             ) from None
-        if found.by not in ("photo", "crop") or not folds:
-            raise ToolError(f"{path}: 'by' must be photo or crop, and there must be a fold")
+        if found.by not in ("photo", "crop") or len(folds) != FOLDS:
+            raise ToolError(f"{path}: 'by' must be photo or crop, and there must be {FOLDS} folds")
         for number, fold in enumerate(folds, 1):
             for part in ("training", "validation", "test"):
                 if not getattr(fold, part):
