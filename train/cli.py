@@ -208,9 +208,8 @@ def crossval(
             open_model(name) for name in models.split(",")
         ]  # fmt: skip
         with needs("train"):
-            from train.crossval import Job, claim_split, results, run_here
+            from train.crossval import Job, claim_split, run_here
             from train.fit import Settings
-            from train.tables import Comparison
         asked = Settings(data=data.name, devices=devices or "auto", **settings)
         claim_split(data, out, split_name, asked)
         jobs = [
@@ -226,10 +225,8 @@ def crossval(
             finished = run_here(jobs)
         for number, (job, result) in enumerate(finished, 1):
             click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.outcome.as_text()}")
-        comparison = Comparison(results(out))
-        click.echo("\n" + comparison.as_text())
-        for path in comparison.write(out):
-            click.echo(path)
+        click.echo()
+        _show_tables(out)
 
 
 @train.command()
@@ -240,13 +237,17 @@ def tables(folder: Path) -> None:
     Writes them there as tables.md, tables.csv and tables.png, too.
     """
     with reported():
-        with needs("train"):
-            from train.crossval import results
-            from train.tables import Comparison
-        comparison = Comparison(results(folder))
-        click.echo(comparison.as_text())
-        for path in comparison.write(folder):
-            click.echo(path)
+        _show_tables(folder)
+
+
+def _show_tables(folder: Path) -> None:
+    with needs("train"):
+        from train.crossval import results
+        from train.tables import Comparison
+    comparison = Comparison(results(folder))
+    click.echo(comparison.as_text())
+    for path in comparison.write(folder):
+        click.echo(path)
 
 
 @train.command()
