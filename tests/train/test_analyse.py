@@ -197,7 +197,7 @@ def test_a_fold_is_scored_on_its_test_photos(
     for path in paths:
         path.parent.mkdir(parents=True)
         save(unused_depth, path)
-    Split("photo", 0, (fold, fold)).write(runs / "split.json")
+    Split("photo", 0, (fold,) * 5).write(runs / "split.json")
     outcome = Outcome(1, 1, 0.5, {}, {}, collapsed=True)
     said = FoldResult("narrow", "Narrow", 2, outcome, [], [])
     (paths[1].parent / "result.json").write_text(json.dumps(said, default=vars))
