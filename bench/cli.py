@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge.engines.flavour import FLAVOURS, open_flavour
 from edge.errors import needs, reported
 
 if TYPE_CHECKING:
+    from bench.engines import EnginesResult
     from bench.pipeline import PipelineResult
     from bench.training import TrainingResult
 
@@ -23,7 +25,7 @@ JSON = click.option(
 )
 
 
-def _show(result: PipelineResult | TrainingResult, json_path: Path | None) -> None:
+def _show(result: EnginesResult | PipelineResult | TrainingResult, json_path: Path | None) -> None:
     """Print a result with the machine it was measured on, and write both."""
     from bench.machine import describe
     from edge.files import write_json
@@ -73,6 +75,25 @@ def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> N
         with needs("bench"):
             from bench.training import measure
         _show(measure(model, epochs, repeats), json_path)
+
+
+@bench.command()
+@click.option("--target", type=click.Choice(list(FLAVOURS)), default="rtx", show_default=True)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    default=["8.6"],
+    show_default=True,
+    help="GPUs to build for.",
+)
+@JSON
+def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) -> None:
+    """Build the five networks in three precisions: time, size, and how far from FP32."""
+    with reported():
+        with needs("bench"):
+            from bench.engines import measure
+        _show(measure(open_flavour(target), capabilities), json_path)
 
 
 @bench.command()

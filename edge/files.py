@@ -15,12 +15,16 @@ from edge.errors import BadArgumentError
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
-    On an error the temporary file is removed and what stood at `path` stays.
+    On an error the temporary file is removed and what stood at `path` stays; an `OSError` that
+    names no file, as of a full disk, names `path`.
     """
     temporary = path.with_name(f".part-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

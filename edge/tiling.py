@@ -82,7 +82,7 @@ def plan(
     *,
     multiple: int,
     halo: int,
-    max_tile_pixels: int = MAX_TILE_PIXELS,
+    max_tile_pixels: int | None = None,
 ) -> Plan:
     """The plan that computes the fewest pixels with tiles of at most `max_tile_pixels`.
 
@@ -90,12 +90,15 @@ def plan(
         frame_hw: height and width of the frame, px.
         multiple: tile sizes and origins are multiples of this (the network's 2**levels).
         halo: px from a cut edge of a tile that are not used.
-        max_tile_pixels: limit on height * width of a tile; bounds the memory of the engine.
+        max_tile_pixels: limit on height * width of a tile; bounds the memory of the engine. By
+            default `MAX_TILE_PIXELS`, more where smaller tiles would mostly be halo.
 
     Raises:
         ToolError: the frame is empty, or no tile within the limit has room for the halo.
     """
     _check(frame_hw, halo)
+    if max_tile_pixels is None:
+        max_tile_pixels = max(MAX_TILE_PIXELS, (4 * halo) ** 2)
     best: Plan | None = None
     height, width = frame_hw
     for rows in _splits(height, multiple, halo):

@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
-from edge.engines.engine import EngineInfo
+from collections.abc import Sequence
+
+from edge.engines.sidecar import Sidecar
 from export.verify import Verification
 from train.metrics import LABELS
 from train.models.spec import ModelSpec
 
 
-def model_card(spec: ModelSpec, info: EngineInfo, verification: Verification) -> str:
-    """Markdown about the engine of `info`, a network of `spec`."""
-    training = info.training
-    scored = [
-        (label, training[key])
-        for label, key in (
-            ("0.5 (the paper's)", "validation_at_0.5"),
-            (f"{info.threshold} (shipped)", "validation_at_threshold"),
-        )
-        if key in training
-    ]
+def model_card(
+    spec: ModelSpec | None,
+    sidecar: Sidecar,
+    verification: Verification,
+    notes: Sequence[str],
+) -> str:
+    """Markdown about the engine of `sidecar`, a network of `spec` where that is known."""
+    info, training = sidecar.info, sidecar.info.training
+    size = (
+        f"{spec.params():,} parameters, {spec.flops() / 1e9:.1f} GFLOPs a 512x512 tile, "
+        if spec
+        else ""
+    )
     facts = "".join(
         f"- {key.replace('_', ' ')}: {value}\n"
         for key, value in training.items()
         if not isinstance(value, dict)
     )
-    rows = "".join(
-        f"| {label} | " + " | ".join(f"{scores[key]:.4f}" for key in LABELS) + " |\n"
-        for label, scores in scored
-    )
-    return f"""# {spec.title} (`{info.model}`)
+    findings = "".join(f"- {note}\n" for note in notes)
+    return f"""# {spec.title if spec else info.model} (`{info.model}`), {sidecar.precision}
 
-{spec.params():,} parameters, {spec.flops() / 1e9:.1f} GFLOPs a 512x512 tile, halo {info.halo} px,
-sizes in multiples of {info.multiple} px. ONNX Runtime against torch: at most \
-{verification.max_grey_levels} grey level(s) of 255 apart over {verification.pixels:,} pixels.
-Content hash `{info.content_hash}`.
+{size}halo {info.halo} px, sizes in multiples of {info.multiple} px.
+{_made_for(sidecar)}
+Content hash of the network `{info.content_hash}`.
 
+## Beside the float network
+
+On {verification.crops} crops, {verification.pixels:,} pixels, against {verification.truth}:
+
+{verification.as_table()}
+{findings}
 ## Training
 
 {facts}
-## Scores on the validation photos, by pixel
+{_scores(sidecar)}"""
+
+
+def _made_for(sidecar: Sidecar) -> str:
+    if sidecar.profile is None:
+        return "ONNX: any tile size and batch, in ONNX Runtime."
+    (height, width), (smallest, usual, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
+    return (
+        f"TensorRT plan ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute capability "
+        f"{', '.join(sidecar.compute_capabilities)}):\n"
+        f"tiles of {height}x{width} px in batches of {smallest} to {largest}, usually {usual}."
+    )
+
+
+def _scores(sidecar: Sidecar) -> str:
+    training = sidecar.info.training
+    rows = "".join(
+        f"| {label} | " + " | ".join(f"{training[key][score]:.4f}" for score in LABELS) + " |\n"
+        for label, key in (
+            ("0.5 (the paper's)", "validation_at_0.5"),
+            (f"{sidecar.info.threshold} (shipped)", "validation_at_threshold"),
+        )
+        if key in training
+    )
+    return f"""## Scores on the validation photos, by pixel
 
 | threshold | {" | ".join(LABELS.values())} |
 |---|{"---|" * len(LABELS)}

@@ -2,39 +2,187 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
+from edge.engines.flavour import FLAVOURS, open_flavour
 from edge.errors import needs, reported
 
 
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """HEIGHTxWIDTH in px."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", value)
+    if not found:
+        raise click.BadParameter(f"{value!r} is not HEIGHTxWIDTH, such as 1440x1440")
+    return int(found[1]), int(found[2])
+
+
+def _batch(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """N, or MIN,OPT,MAX."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:,(\d+),(\d+))?", value)
+    if not found:
+        raise click.BadParameter(f"{value!r} is neither N nor MIN,OPT,MAX, such as 1,9,9")
+    return tuple(int(number or found[1]) for number in found.groups())
+
+
+class ShortForBuild(click.Group):
+    """`export-trt FILE` is short for `export-trt build FILE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["build", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=ShortForBuild)
+def export_trt() -> None:
+    """Turn checkpoints into verified engines.
+
+    \b
+    export-trt best.pt                 is short for: export-trt build best.pt
+    export-trt inspect best.trt
+    """
+
+
+@export_trt.command()
+@click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--format", "file_format", type=click.Choice(["onnx"]), default="onnx", show_default=True
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="[default: fp16, or what an .onnx is already]",
+)
+@click.option(
+    "--calibration",
+    "photos",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Photos, with masks or without: half of them calibrate INT8, half are measured on.",
+)
+@click.option(
+    "--frame", metavar="HxW", callback=_size, help="Frames to plan for.  [default: 1440x1440]"
+)
+@click.option(
+    "--tile", metavar="HxW", callback=_size, help="Tiles of this size instead of the planned ones."
+)
+@click.option(
+    "--batch",
+    metavar="N|MIN,OPT,MAX",
+    callback=_batch,
+    help="Tiles at a time.  [default: those of a frame]",
+)
+@click.option(
+    "--target",
+    type=click.Choice(list(FLAVOURS)),
+    help="native: TensorRT, on the device itself; rtx: TensorRT-RTX, anywhere.  [default: native]",
+)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPUs to build an rtx engine for.  [default: this machine's, or all there are]",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="R.w. F1 that the precision may cost.  [default: 0.001, or 0.01 for int8]",
+)
+@click.option(
+    "--triton",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Put the engine into an NVIDIA Triton model repository as well.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Engine file to write.  [default: beside the checkpoint]",
+    help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt]",
 )
-def export_trt(checkpoint: Path, file_format: str, out: Path | None) -> None:
-    """Turn CHECKPOINT (of 'train fit') into an engine, checked against torch before it is kept.
+def build(
+    source: Path,
+    precision: str | None,
+    photos: Path | None,
+    frame: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
+    batch: tuple[int, int, int] | None,
+    target: str | None,
+    capabilities: tuple[str, ...],
+    max_drop: float | None,
+    triton: Path | None,
+    out: Path | None,
+) -> None:
+    """Turn SOURCE, a checkpoint of 'train fit' or an .onnx of ours, into a verified engine.
 
-    Its model card is written beside it.
+    \b
+    export-trt best.pt
+    export-trt best.pt --precision int8 --calibration photos/
+    export-trt best.pt --target rtx --compute-capability 8.6
+    export-trt best.pt --precision fp32 --out best.onnx
+
+    Its sidecar (.json) and model card (.md) are written beside it.
     """
-    out = out or checkpoint.with_suffix(f".{file_format}")
+    out = out or source.with_suffix(".trt")
+    if out.suffix not in (".trt", ".onnx"):
+        raise click.UsageError(f"{out}: must end in .trt or .onnx")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder")
-    if out.suffix != f".{file_format}":
-        raise click.UsageError(f"{out}: must end in .{file_format}")
+    if out.resolve() == source.resolve():
+        raise click.UsageError(f"{out}: is the source itself; name another file with --out")
+    for_plans = {
+        "--frame": frame,
+        "--tile": tile,
+        "--batch": batch,
+        "--target": target,
+        "--compute-capability": capabilities,
+    }
+    for option, value in for_plans.items():
+        if out.suffix == ".onnx" and value:
+            raise click.UsageError(f"an .onnx runs on any device and tile: leave out {option}")
+    if triton and target == "rtx":
+        raise click.UsageError("Triton serves TensorRT and ONNX, not TensorRT-RTX")
     with reported():
         with needs("export"):
-            from export.write import write_onnx
-        verification = write_onnx(checkpoint, out)
-        click.echo(
-            f"{out}: {out.stat().st_size / 1e6:.2f} MB, at most "
-            f"{verification.max_grey_levels} grey level(s) from torch "
-            f"over {verification.pixels:,} pixels"
+            from export.write import Target, export
+        engine_target = None
+        if out.suffix == ".trt":
+            engine_target = Target(
+                flavour=open_flavour(target or "native"),
+                compute_capabilities=capabilities,
+                frame_hw=frame or (1440, 1440),
+                tile_hw=tile,
+                batch=batch,
+            )
+        done = export(
+            source,
+            out,
+            precision=precision,
+            photos=photos,
+            max_drop=max_drop,
+            target=engine_target,
+            report=lambda text: click.echo(f"{text} ...", err=True),
         )
+        if triton:
+            from export.triton import write_repository
+
+            where = write_repository(triton, out, done.sidecar)
+            done.notes.append(f"Triton model repository: {where}")
+        click.echo(done.verification.as_table())
+        for note in done.notes:
+            click.echo(note)
+        click.echo(f"{out}: {done.sidecar.precision}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+@export_trt.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def inspect(file: Path) -> None:
+    """Say what FILE, an .onnx or .trt, is, and whether this machine can run it."""
+    with reported():
+        with needs("export"):
+            from export.inspection import inspection
+        click.echo(inspection(file))

@@ -1,88 +1,63 @@
-"""A checkpoint as an ONNX graph that keeps the engine contract.
-
-Input `image` uint8 (N,H,W,3) RGB, output `probability` uint8 (N,1,H,W), 0..255; batch, height and
-width are dynamic.
-"""
+"""Facts about an ONNX graph of ours: where it came from, its precision, its convolutions."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
-import torch
-from torch import Tensor, nn
+import onnxruntime
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
-from edge.engines.engine import INPUT, OUTPUT, EngineInfo
-from train.checkpoint import Checkpoint, probability
+from edge.engines.engine import INPUT, EngineInfo
+from edge.errors import ToolError
 
-OPSET = 18
-
-
-class EngineGraph(nn.Module):
-    """The network between uint8 tiles and uint8 probabilities."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__()
-        self.network = checkpoint.module()
-        self.prior = checkpoint.prior
-        normalisation = checkpoint.normalisation
-        mean, std = torch.tensor(normalisation.mean), torch.tensor(normalisation.std)
-        # (x - mean) / std as one multiplication and one addition.
-        self.register_buffer("scale", (1 / std).view(1, 3, 1, 1))
-        self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1))
-        self.scale: Tensor
-        self.shift: Tensor
-
-    def forward(self, image: Tensor) -> Tensor:
-        # Cast before transposing: TensorRT's parser does not transpose uint8.
-        x = image.to(torch.float32).permute(0, 3, 1, 2)
-        logits = self.network(x * self.scale + self.shift)
-        return probability(logits, self.prior)
+PRECISIONS = ("fp32", "fp16", "int8")
+# Probabilities, 0..1, of two float32 graphs of one network may differ by this before rounding.
+TOLERANCE = 1e-4
+# Side of the image that shapes are worked out for, px: a multiple of every network's pooling.
+SIDE = 64
 
 
-def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
-    """The ONNX model of `checkpoint`, with its `EngineInfo` as metadata."""
-    spec = checkpoint.spec
-    multiple = spec.multiple
-    # Two of everything, so that the exporter does not take a size of one for a constant.
-    example = torch.zeros(2, 4 * multiple, 6 * multiple, 3, dtype=torch.uint8)
-    sizes = {0: torch.export.Dim("batch")}
-    sizes |= {
-        axis: multiple * torch.export.Dim(f"{name}_over_{multiple}", min=2)
-        for axis, name in ((1, "height"), (2, "width"))
-    }
-    with warnings.catch_warnings():
-        # The exporter's notes on its own internals.
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            EngineGraph(checkpoint).eval(),
-            (example,),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            dynamic_shapes=({**sizes},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    _forget_origin(model)
-    info = EngineInfo(
-        model=spec.key,
-        halo=spec.receptive_field_radius(),
-        multiple=multiple,
-        threshold=checkpoint.threshold,
-        mean=checkpoint.normalisation.mean,
-        std=checkpoint.normalisation.std,
-        training=checkpoint.training,
-        content_hash=content_hash(model),
-    )
-    onnx.helper.set_model_props(model, info.metadata())
-    onnx.checker.check_model(model, full_check=True)
-    return model
+@dataclass(frozen=True)
+class ConvNode:
+    """One convolution: `pixels` is the share of the image's pixels that it computes."""
+
+    name: str
+    kernel: int
+    cin: int
+    cout: int
+    pixels: float
+    int8: bool
+
+    @property
+    def flops_per_pixel(self) -> float:
+        """Floating point operations for one pixel of the image, by the rule of Table 4."""
+        return (2 * self.kernel**2 * self.cin + 1) * self.cout * self.pixels
+
+
+def read_graph(path: Path) -> tuple[onnx.ModelProto, EngineInfo]:
+    """An .onnx file that `export-trt` wrote.
+
+    Raises:
+        ToolError: it is missing, damaged, or not ours.
+    """
+    if not path.is_file():
+        raise ToolError(f"{path}: no such file; give a .pt of 'train fit' or an .onnx of ours")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError, ValueError):
+        raise ToolError(
+            f"{path}: not an ONNX model, or a damaged one; write it again with export-trt"
+        ) from None
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return model, EngineInfo.from_metadata(metadata, str(path))
 
 
 def content_hash(model: onnx.ModelProto) -> str:
@@ -93,9 +68,75 @@ def content_hash(model: onnx.ModelProto) -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes (source lines, stack traces), which differ by machine."""
-    graph = model.graph
-    for item in (graph, *graph.node, *graph.initializer, *graph.value_info):
-        item.doc_string = ""
-        del item.metadata_props[:]
+def precision_of(model: onnx.ModelProto) -> str:
+    """One of `PRECISIONS`."""
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return "int8"
+    halves = (item.data_type == onnx.TensorProto.FLOAT16 for item in model.graph.initializer)
+    return "fp16" if any(halves) else "fp32"
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """The graph's constant tensors by name."""
+    return {item.name: item for item in model.graph.initializer}
+
+
+def producers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that writes each tensor."""
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def probability_tensor(model: onnx.ModelProto) -> str:
+    """The tensor that holds the probability, 0..1, before it is rounded."""
+    (name,) = [node.output[0] for node in model.graph.node if node.op_type == "Sigmoid"]
+    return str(name)
+
+
+def conv_name(weight: str) -> str:
+    """The convolution with that weight, as `torch` names it within the network."""
+    return weight.removeprefix("network.").removesuffix(".weight")
+
+
+def conv_nodes(model: onnx.ModelProto) -> list[ConvNode]:
+    """Every convolution, in the order of the graph."""
+    producers, weights = producers_of(model), weights_of(model)
+    nodes = [node for node in model.graph.node if node.op_type == "Conv"]
+    # Asked of ONNX Runtime: shape inference does not see through SegNet's unpooling.
+    probe = Probe(model, [node.output[0] for node in nodes])
+    outputs = probe.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    found = []
+    for node in nodes:
+        source = producers.get(node.input[1])
+        int8 = source is not None and producers[node.input[0]].op_type == "DequantizeLinear"
+        weight = source.input[0] if source else node.input[1]
+        cout, cin, kernel, _ = weights[weight].dims
+        height, width = outputs[node.output[0]].shape[2:]
+        found.append(ConvNode(conv_name(weight), kernel, cin, cout, height * width / SIDE**2, int8))
+    return found
+
+
+def int8_share(convs: list[ConvNode]) -> float:
+    """Share of the convolutions' FLOPs, 0..1, that is computed in INT8."""
+    in_int8 = sum(conv.flops_per_pixel for conv in convs if conv.int8)
+    return in_int8 / sum(conv.flops_per_pixel for conv in convs)
+
+
+class Probe:
+    """A graph in ONNX Runtime that also returns tensors from its inside."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
+        probed = onnx.ModelProto()
+        probed.CopyFrom(model)
+        del probed.graph.output[:]
+        probed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+        self._tensors = list(tensors)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # constants that it cannot fold are no news
+        self._session = onnxruntime.InferenceSession(
+            probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, tiles: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Each tensor for `tiles` uint8 (N,H,W,3)."""
+        values = self._session.run(self._tensors, {INPUT: tiles})
+        return dict(zip(self._tensors, values, strict=True))

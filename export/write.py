@@ -1,34 +1,285 @@
-"""Checkpoint in, verified engine file and model card out."""
+"""Checkpoint or ONNX file in; verified engine, sidecar and model card out."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnxruntime
 
+from edge import tiling
 from edge.engines import open_engine
+from edge.engines.engine import OUTPUT, EngineInfo
+from edge.engines.flavour import Flavour
+from edge.engines.profile import Profile
+from edge.engines.sidecar import Sidecar, sha256, sidecar_path
+from edge.errors import BadArgumentError, ToolError, needs
 from edge.files import replacing
+from edge.gpu import find_gpu
+from export.build import build_plan, targets_of
 from export.card import model_card
-from export.graph import to_onnx
-from export.verify import Verification, verify
-from train.checkpoint import load
+from export.fp16 import fp16
+from export.graph import Probe, precision_of, read_graph
+from export.joins import faster
+from export.material import Material, of_folder, painted
+from export.search import as_on_gpu, choose
+from export.verify import Judge, Run, Verification
+from train.models.catalogue import MODELS
+from train.models.spec import ModelSpec
+
+# R.w. F1 that a precision may cost.
+MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
+# Tiles that the usual batch holds at most: beyond it a GPU gains nothing, and takes memory.
+MAX_BATCH = 16
 
 
-def write_onnx(checkpoint_path: Path, out: Path) -> Verification:
-    """Write the ONNX engine of a checkpoint to `out` and its card to `out`'s name with .md.
+@dataclass(frozen=True)
+class Target:
+    """The TensorRT to build for, and what it is to take.
+
+    Attributes:
+        frame_hw: px; the planner chooses tile and batch for it where they are None.
+    """
+
+    flavour: Flavour
+    compute_capabilities: tuple[str, ...]
+    frame_hw: tuple[int, int]
+    tile_hw: tuple[int, int] | None
+    batch: tuple[int, int, int] | None
+
+    def profile(self, source: Source) -> Profile:
+        """Tile and batches for a network.
+
+        Raises:
+            BadArgumentError: tile or batch cannot be.
+        """
+        try:
+            if self.tile_hw is None:
+                layout = tiling.plan(self.frame_hw, multiple=source.multiple, halo=source.halo)
+            else:
+                layout = tiling.plan_fixed(
+                    self.frame_hw, self.tile_hw, multiple=source.multiple, halo=source.halo
+                )
+            usual = min(layout.count, MAX_BATCH)
+            return Profile(layout.tile_hw, self.batch or (1, usual, usual))
+        except (ToolError, ValueError) as error:
+            raise BadArgumentError(f"{source.key}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to export, as far as it can be read in no time.
+
+    Attributes:
+        precision: of its graph; fp32 for a checkpoint.
+        network: makes its graph, which takes a while where torch must be traced.
+    """
+
+    path: Path
+    key: str
+    multiple: int
+    halo: int
+    precision: str
+    network: Callable[[], Network]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A graph to put into another precision, or that has its precision already.
+
+    Attributes:
+        torch: runs the network in torch, where it came from there.
+    """
+
+    model: onnx.ModelProto
+    info: EngineInfo
+    spec: ModelSpec | None
+    checkpoint_sha256: str | None
+    torch: Run | None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph in the precision asked for; `details` go into the sidecar, `notes` to the user."""
+
+    model: onnx.ModelProto
+    details: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written, and how it was found."""
+
+    sidecar: Sidecar
+    verification: Verification
+    notes: list[str]
+
+
+def export(
+    path: Path,
+    out: Path,
+    *,
+    precision: str | None,
+    photos: Path | None,
+    max_drop: float | None,
+    target: Target | None,
+    report: Callable[[str], None],
+) -> Export:
+    """Write `path`, a checkpoint or an .onnx of ours, to `out`: a plan for `target`, else .onnx.
+
+    The sidecar and the model card are written beside it.
+
+    Args:
+        precision: fp32, fp16 or int8; None is what the file has already, else fp16.
+        photos: to calibrate INT8 on, and to measure on.
+        max_drop: of r.w. F1; None is `MAX_DROP`.
+        report: told what is being done.
 
     Raises:
-        ToolError: the checkpoint is not one, or the engine differs from torch; nothing is written.
+        ToolError: the file is damaged or not ours, the graph or plan cannot be made, or it differs
+            too much from float32; nothing is written.
         OSError: the files cannot be written; earlier ones stay.
     """
-    checkpoint = load(checkpoint_path)
-    model = to_onnx(checkpoint)
-    with replacing(out) as temporary:
-        onnx.save(model, temporary)
-        engine = open_engine(str(temporary))
-        verification = verify(engine, checkpoint)
-        with replacing(out.with_suffix(".md")) as card:
-            card.write_text(
-                model_card(checkpoint.spec, engine.info, verification), encoding="utf-8"
+    if target:
+        targets_of(target.flavour, find_gpu(), target.compute_capabilities)
+    source = open_source(path)
+    profile = target.profile(source) if target else None
+    precision = _chosen_precision(source, precision, photos)
+    max_drop = MAX_DROP[precision] if max_drop is None else max_drop
+    crops = of_folder(photos, source.multiple) if photos else painted()
+    report(f"reading the network of {path}")
+    network = source.network()
+    reference = Probe(network.model, [OUTPUT])
+    judge = Judge(crops, lambda tiles: reference.run(tiles)[OUTPUT], network.info.level)
+    graph = _graph(network, source.precision, precision, crops, judge, max_drop, report)
+    notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
+
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(replacing(out))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        graph_file = folder / "model.onnx" if target else temporary
+        graph_file.write_bytes(graph.model.SerializeToString())
+        engine = open_engine(str(graph_file))
+        ways: dict[str, Run] = {"torch, fp32": network.torch} if network.torch else {}
+        if precision != "fp32":
+            ways[f"{precision}, rounded as on a GPU"] = as_on_gpu(graph.model)
+        ways[f"{precision}, {engine.device}"] = engine.run
+        report("measuring")
+        verification = Verification(
+            crops=len(crops.held_out),
+            pixels=judge.pixels,
+            truth=crops.truth,
+            reference=source.precision,
+            rw_f1=judge.rw_f1,
+            max_drop=max_drop,
+            comparisons=[judge.compare(what, run) for what, run in ways.items()],
+        )
+        verification.check(precision)
+        onnx_sha256 = sha256(graph_file)
+        flavour, version, device = "onnx", onnxruntime.__version__, engine.device
+        capabilities: tuple[str, ...] = ()
+        if target and profile:
+            report(f"building for {target.flavour.title}")
+            built = build_plan(graph.model, target.flavour, profile, target.compute_capabilities)
+            temporary.write_bytes(built.plan)
+            flavour, version, device = target.flavour.name, target.flavour.version, built.device
+            capabilities = built.compute_capabilities
+            notes.append(f"built in {built.seconds:.1f} s")
+        sidecar = Sidecar(
+            info=network.info,
+            precision=precision,
+            engine_sha256=sha256(temporary),
+            onnx_sha256=onnx_sha256,
+            checkpoint_sha256=network.checkpoint_sha256,
+            profile=profile,
+            flavour=flavour,
+            version=version,
+            device=device,
+            compute_capabilities=capabilities,
+            verification={**asdict(verification), **graph.details},
+        )
+        with replacing(sidecar_path(out)) as described, replacing(out.with_suffix(".md")) as card:
+            sidecar.write(described)
+            card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
+    return Export(sidecar, verification, notes)
+
+
+def open_source(path: Path) -> Source:
+    """A checkpoint or an .onnx of ours.
+
+    Raises:
+        ToolError: the file is missing, damaged or not ours; `network` raises it where the graph
+            says otherwise than torch.
+    """
+    if path.suffix == ".onnx":
+        model, info = read_graph(path)
+        network = Network(model, info, MODELS.get(info.model), None, None)
+        return Source(
+            path, info.model, info.multiple, info.halo, precision_of(model), lambda: network
+        )
+    with needs("export"):
+        from export.trace import EngineGraph, check_trace, to_onnx
+        from train.checkpoint import load
+    checkpoint = load(path)
+    spec = checkpoint.spec
+
+    def trace() -> Network:
+        model, info = to_onnx(checkpoint)
+        check_trace(model, checkpoint)
+        return Network(model, info, spec, sha256(path), EngineGraph(checkpoint).eval().run)
+
+    return Source(path, spec.key, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
+
+
+def _chosen_precision(source: Source, asked: str | None, photos: Path | None) -> str:
+    found = source.precision
+    precision = asked or ("fp16" if found == "fp32" else found)
+    if found not in ("fp32", precision):
+        raise BadArgumentError(
+            f"{source.path}: is {found} already and cannot become {precision}; give the "
+            f"checkpoint or the fp32 .onnx"
+        )
+    if precision == "int8" and found != "int8" and photos is None:
+        raise BadArgumentError(
+            "INT8 is calibrated on photos of what the camera will see: give --calibration FOLDER"
+        )
+    return precision
+
+
+def _graph(
+    network: Network,
+    found: str,
+    precision: str,
+    crops: Material,
+    judge: Judge,
+    max_drop: float,
+    report: Callable[[str], None],
+) -> Graph:
+    """The network, `found` in one precision, in `precision`; joined where that is faster."""
+    details: dict[str, Any] = {}
+    notes: list[str] = []
+    model = network.model
+    if found == "fp32":
+        report("timing joined convolutions")
+        model, ratio = faster(model, crops.held_out[0].image)
+        if ratio is not None:
+            details["joined_over_apart"] = ratio
+            notes.append(
+                f"joined convolutions take {ratio:.2f} of the time here: "
+                f"{'left apart' if model is network.model else 'joined'}"
             )
-    return verification
+        if precision == "fp16":
+            model = fp16(model)
+        elif precision == "int8":
+            report(f"calibrating INT8 on {len(crops.calibration)} crops")
+            choice = choose(model, crops, judge, max_drop)
+            model, details["int8"] = choice.model, choice.as_json()
+            notes += choice.as_text().splitlines()
+    onnx.helper.set_model_props(model, network.info.metadata())
+    return Graph(model, details, notes)

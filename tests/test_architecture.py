@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
-EDGE_WHERE_USED = EDGE_AT_TOP | {"onnxruntime"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {"onnxruntime", "tensorrt", "tensorrt_rtx"}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
@@ -84,8 +84,8 @@ from {module} import {function}
         ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),
-        ("torch", "export.cli", "export_trt", ["export-trt", "x.pt"], "export"),
-        ("onnx", "export.cli", "export_trt", ["export-trt", "x.pt"], "export"),
+        ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),
+        ("onnx", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),
     ],
 )  # fmt: skip
 def test_a_missing_package_is_named_with_its_extra(

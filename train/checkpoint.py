@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,18 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
-def probability(logits: Tensor, prior: float) -> Tensor:
-    """Probability of a particle uint8, 0..255, same shape, from logits trained with `prior`.
+def exact_probability(logits: Tensor, prior: float) -> Tensor:
+    """Probability of a particle, 0..1, same shape, from logits trained with `prior`.
 
     The loss of the paper multiplies the odds of a particle by w_T / w_F = (1 - prior) / prior
     (Eqs. 25-29). Undone, the decision falls in the middle of 0..255, not in its last grey level.
     """
-    shifted = torch.sigmoid(logits + math.log(prior / (1 - prior)))
-    return (shifted * 255).round().to(torch.uint8)
+    return torch.sigmoid(logits + math.log(prior / (1 - prior)))
+
+
+def probability(logits: Tensor, prior: float) -> Tensor:
+    """`exact_probability` in uint8 grey levels, 0..255."""
+    return (exact_probability(logits, prior) * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ def load(path: Path) -> Checkpoint:
     if not path.is_file():
         raise ToolError(f"{path}: no such file; {advice}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
         raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from None
     try:

@@ -7,6 +7,7 @@ travels as `EngineInfo`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -60,16 +61,47 @@ class EngineInfo:
             ToolError: an entry is missing or damaged.
         """
         values: dict[str, Any] = {}
+        for key, text in metadata.items():
+            with contextlib.suppress(ValueError):
+                values[key] = json.loads(text)
+        return cls.from_values(values, where)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], where: str) -> EngineInfo:
+        """The attributes by name, lists for tuples; `where` names the file in the error.
+
+        Raises:
+            ToolError: one is missing or of the wrong type.
+        """
+        found: dict[str, Any] = {}
         for field in fields(cls):
-            try:
-                values[field.name] = json.loads(metadata[field.name])
-            except (KeyError, ValueError):
+            value = values.get(field.name)
+            if not _is_a(value, field.name):
                 raise ToolError(
                     f"{where}: is not an engine of this toolkit (its metadata lacks a readable "
                     f"{field.name!r}); write one with export-trt"
-                ) from None
-        values["mean"], values["std"] = tuple(values["mean"]), tuple(values["std"])
-        return cls(**values)
+                )
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**found)
+
+
+def _is_a(value: Any, name: str) -> bool:
+    """Whether `value` can be the attribute `name` of `EngineInfo`."""
+    match name:
+        case "model" | "content_hash":
+            return isinstance(value, str)
+        case "halo" | "multiple":
+            return type(value) is int and value >= (name == "multiple")
+        case "threshold":
+            return isinstance(value, int | float) and 0 <= value <= 1
+        case "training":
+            return isinstance(value, dict)
+        case _:
+            return (
+                isinstance(value, list | tuple)
+                and len(value) == 3
+                and all(isinstance(number, int | float) for number in value)
+            )
 
 
 class Engine(Protocol):

@@ -73,6 +73,18 @@ def scene(rng: np.random.Generator, height: int, width: int, particles: int | No
     return Scene(_camera(rng, canvas), mask)
 
 
+def strewn(rng: np.random.Generator, photo: Image, particles: int) -> Scene:
+    """A photo (H,W,3) uint8 RGB with painted particles on it; the mask holds these alone."""
+    canvas = np.divide(photo, 255, dtype=np.float32)
+    bare = canvas.copy()
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    _plastic(rng, canvas, mask, particles)
+    # The photo has been through its own camera; only what was painted is still too sharp.
+    painted = cv2.dilate((canvas != bare).any(axis=2).astype(np.uint8), np.ones((3, 3)))[..., None]
+    seen = np.where(painted, _blurred(canvas, 0.7), bare)
+    return Scene(np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8), mask)
+
+
 def belt_clip(seed: int, frames: int, side: int = 1440, step: int = 720) -> Iterator[Scene]:
     """Frames of `side` x `side` px of a belt that moves `step` px up a frame."""
     rng = np.random.default_rng(seed)

@@ -1,0 +1,126 @@
+"""Every network in every precision as an engine: size, build time, and how far from FP32.
+
+Weights are random, which changes neither size nor time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from edge import tiling
+from edge.engines.engine import OUTPUT
+from edge.engines.flavour import Flavour
+from edge.engines.profile import Profile
+from export.build import build_plan
+from export.calibration import histograms
+from export.fp16 import fp16
+from export.graph import PRECISIONS, Probe
+from export.int8 import Placement, activations, int8
+from export.search import as_on_gpu
+from export.trace import check_trace, to_onnx
+from train.checkpoint import Checkpoint, Normalisation
+from train.data.synth import scene
+from train.models.catalogue import MODELS, PAPER_MODELS, build
+
+FRAME_HW = (1440, 1440)
+# Of the crop that calibrates and compares, px: a multiple of every network's pooling.
+CROP = 128
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One engine.
+
+    Attributes:
+        tile_hw, batch: of its profile; px, and the usual number of tiles.
+        build_s: time to build the plan for one compute capability.
+        engine_mb, onnx_mb: sizes of the plan and of the graph it was built from.
+        max_grey_levels: largest difference from FP32, rounded as on a GPU, of 255.
+    """
+
+    model: str
+    precision: str
+    tile_hw: tuple[int, int]
+    batch: int
+    build_s: float
+    engine_mb: float
+    onnx_mb: float
+    max_grey_levels: int
+
+
+@dataclass(frozen=True)
+class EnginesResult:
+    """All of them, by one TensorRT."""
+
+    builder: str
+    compute_capabilities: Sequence[str]
+    engines: Sequence[EngineRow]
+
+    def as_text(self) -> str:
+        """A Markdown table."""
+        cells = [
+            (
+                MODELS[row.model].title,
+                row.precision,
+                "x".join(map(str, row.tile_hw)),
+                row.batch,
+                f"{row.build_s:.1f}",
+                f"{row.engine_mb:.2f}",
+                f"{row.onnx_mb:.2f}",
+                row.max_grey_levels,
+            )
+            for row in self.engines
+        ]
+        head = ("", "precision", "tile, px", "batch", "build, s", "engine, MB", "ONNX, MB", "off")
+        return f"{self.builder}, compute capability {', '.join(self.compute_capabilities)}\n\n" + (
+            tabulate(cells, head, tablefmt="github", disable_numparse=True)
+        )
+
+
+def measure(
+    flavour: Flavour, compute_capabilities: Sequence[str], models: Sequence[str] = PAPER_MODELS
+) -> EnginesResult:
+    """Build every network of `models` in every precision, with the tiles planned for `FRAME_HW`.
+
+    Raises:
+        ToolError: an export differs from torch, or TensorRT refuses a graph.
+    """
+    rows = [row for key in models for row in _rows(key, flavour, compute_capabilities)]
+    return EnginesResult(flavour.title, compute_capabilities, rows)
+
+
+def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> Iterator[EngineRow]:
+    torch.manual_seed(0)
+    spec = MODELS[key]
+    checkpoint = Checkpoint(
+        spec, Normalisation((128.0,) * 3, (40.0,) * 3), 0.5, 0.5, {}, build(spec).state_dict()
+    )
+    model, info = to_onnx(checkpoint)
+    check_trace(model, checkpoint)
+    image = scene(np.random.default_rng(0), CROP, CROP, particles=5).image
+    seen = histograms(model, activations(model), [image])
+    ranges = {name: histogram.minmax() for name, histogram in seen.items()}
+    graphs = dict(
+        zip(PRECISIONS, (model, fp16(model), int8(model, ranges, Placement())), strict=True)
+    )
+    layout = tiling.plan(FRAME_HW, multiple=info.multiple, halo=info.halo)
+    profile = Profile(layout.tile_hw, (1, layout.count, layout.count))
+    expected = Probe(model, [OUTPUT]).run(image[None])[OUTPUT].astype(np.int16)
+    for precision, graph in graphs.items():
+        found = as_on_gpu(graph)(image[None]) if precision != "fp32" else expected
+        built = build_plan(graph, flavour, profile, compute_capabilities)
+        yield EngineRow(
+            model=key,
+            precision=precision,
+            tile_hw=layout.tile_hw,
+            batch=layout.count,
+            build_s=round(built.seconds, 2),
+            engine_mb=round(len(built.plan) / 1e6, 3),
+            onnx_mb=round(graph.ByteSize() / 1e6, 3),
+            max_grey_levels=int(np.abs(found - expected).max()),
+        )

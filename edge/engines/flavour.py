@@ -1,0 +1,103 @@
+"""The two TensorRT flavours, and what they log.
+
+Plain TensorRT ("native": 8.6, 10 and 11) and TensorRT-RTX ("rtx") share their Python interface;
+where versions differ, ask the module what it has.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edge.errors import ToolError
+
+FLAVOURS = {"native": "tensorrt", "rtx": "tensorrt_rtx"}
+_TITLES = {"native": "TensorRT", "rtx": "TensorRT-RTX"}
+ELSEWHERE = (
+    "run the command on the device itself, give --target rtx for a GeForce or RTX card, "
+    "or --out X.onnx, which runs in ONNX Runtime anywhere"
+)
+_WAYS_OUT = {
+    "native": (
+        "it comes with JetPack (a virtual environment sees it with --system-site-packages) or "
+        f"from NVIDIA: {ELSEWHERE}"
+    ),
+    "rtx": "pip install 'microplastic-edge[rtx]'",
+}
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """An imported TensorRT module and its key in `FLAVOURS`."""
+
+    name: str
+    module: Any
+
+    @property
+    def version(self) -> str:
+        return str(self.module.__version__)
+
+    @property
+    def title(self) -> str:
+        """Such as "TensorRT 10.3.0"."""
+        return f"{_TITLES[self.name]} {self.version}"
+
+
+def open_flavour(name: str) -> Flavour:
+    """The flavour of that key in `FLAVOURS`.
+
+    Raises:
+        ToolError: its module is not installed, or has no libraries.
+    """
+    try:
+        module = importlib.import_module(FLAVOURS[name])
+    # The package on the public index is a stub whose import fails in one of these ways.
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise _unusable(name, f" ({reason})") from error
+    if not hasattr(module, "Runtime"):
+        raise _unusable(name, "")
+    return Flavour(name, module)
+
+
+def _unusable(name: str, why: str) -> ToolError:
+    return ToolError(f"{_TITLES[name]} cannot be used from this Python{why}; {_WAYS_OUT[name]}")
+
+
+class CollectingLog(Protocol):
+    """A TensorRT logger that keeps the latest messages."""
+
+    errors: deque[str]
+    warnings: deque[str]
+
+    def log(self, severity: Any, message: str) -> None:
+        """Called by TensorRT."""
+        ...
+
+    def last_errors(self) -> str:
+        """The last few errors, or warnings where there are none, as one line."""
+        ...
+
+
+def collecting_log(module: Any) -> CollectingLog:
+    """A logger for `module`'s builder, parser or runtime."""
+
+    class Log(module.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: deque[str] = deque(maxlen=20)
+            self.warnings: deque[str] = deque(maxlen=20)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (module.ILogger.INTERNAL_ERROR, module.ILogger.ERROR):
+                self.errors.append(message)
+            elif severity == module.ILogger.WARNING:
+                self.warnings.append(message)
+
+        def last_errors(self) -> str:
+            lines = list(self.errors or self.warnings)[-3:]
+            return " ".join("; ".join(lines).split())
+
+    return Log()

@@ -1,0 +1,238 @@
+"""An ONNX graph as a plan of TensorRT (8.6, 10 and 11) or of TensorRT-RTX.
+
+The graph itself says what is computed in which precision. Where versions differ, the module is
+asked what it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge.engines.engine import INPUT
+from edge.engines.flavour import ELSEWHERE, Flavour, collecting_log
+from edge.engines.profile import Profile
+from edge.errors import BadArgumentError, ToolError
+from edge.files import replacing
+from edge.gpu import Gpu, find_gpu
+from export.graph import precision_of, weights_of
+
+# Scratch memory of a layer. The default is all there is, which on a Jetson is the memory of the
+# whole machine, and an engine keeps what its fastest kernels asked for.
+WORKSPACE = 1 << 30
+# TensorRT-RTX leaves Turing out unless told, and so do we: a plan for it, too, is slower elsewhere.
+TURING = "7.5"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan and how it came about.
+
+    Attributes:
+        seconds: spent on parsing and building.
+        device: the GPU of the machine it was built on, or "CPU".
+        compute_capabilities: of the GPUs it can run on, such as "8.6".
+    """
+
+    plan: bytes
+    seconds: float
+    device: str
+    compute_capabilities: tuple[str, ...]
+
+
+def build_plan(
+    model: onnx.ModelProto,
+    flavour: Flavour,
+    profile: Profile,
+    compute_capabilities: Sequence[str] = (),
+) -> Built:
+    """Build `model` for the tiles of `profile`.
+
+    Args:
+        compute_capabilities: of the GPUs to build for, such as "8.6"; TensorRT-RTX only. Without
+            any, for this machine's GPU, or else for all that TensorRT-RTX serves but Turing.
+
+    Raises:
+        BadArgumentError: `compute_capabilities` holds one that TensorRT does not build for.
+        ToolError: there is no GPU and TensorRT needs one, or TensorRT refuses the graph.
+    """
+    started = time.perf_counter()
+    module, gpu = flavour.module, find_gpu()
+    targets = targets_of(flavour, gpu, compute_capabilities)
+    log = collecting_log(module)
+    try:
+        builder = module.Builder(log)
+    except TypeError as error:  # the binding's word for a builder that could not start
+        raise ToolError(f"{flavour.title} cannot start here: {log.last_errors()}") from error
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, WORKSPACE)
+
+    creation = module.NetworkDefinitionCreationFlag
+    if hasattr(creation, "STRONGLY_TYPED"):
+        network = builder.create_network(1 << int(creation.STRONGLY_TYPED))
+    else:
+        network = builder.create_network(1 << int(creation.EXPLICIT_BATCH))
+        precision = precision_of(model)
+        if precision != "fp32":
+            config.set_flag(module.BuilderFlag.FP16)
+        if precision == "int8":
+            config.set_flag(module.BuilderFlag.INT8)
+        model = weakly_typed(model)
+    parser = module.OnnxParser(network, log)
+    if not parser.parse(model.SerializeToString()):
+        refusals = (_refusal(parser.get_error(i), model) for i in range(parser.num_errors))
+        raise ToolError(
+            f"{flavour.title} cannot read the graph: {'; '.join(refusals)}; "
+            f"--out X.onnx runs in ONNX Runtime instead"
+        )
+
+    shapes = builder.create_optimization_profile()
+    shapes.set_shape(INPUT, *profile.shapes)
+    config.add_optimization_profile(shapes)
+    timings = None
+    if flavour.name == "rtx":  # which measures nothing while it builds
+        offered = _offered(module)
+        config.num_compute_capabilities = len(targets)
+        for index, target in enumerate(targets):
+            config.set_compute_capability(offered[target], index)
+    elif gpu:
+        timings = _timings_path(flavour, gpu)
+        _recall_timings(config, timings)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ToolError(
+            f"{flavour.title} cannot build the engine: {log.last_errors()}; "
+            f"--out X.onnx runs in ONNX Runtime instead"
+        )
+    if timings:
+        _keep_timings(config, timings)
+    return Built(bytes(plan), time.perf_counter() - started, gpu.name if gpu else "CPU", targets)
+
+
+def weakly_typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` as TensorRT 8.6 takes it: in float32, while flags say what may be less precise.
+
+    Its parser reads scales as float32 whatever they are, and weights are float32 before a Q/DQ
+    pair, which gives back the very steps that were stored.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    weights = weights_of(copy)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for node in nodes:
+        stored = weights.get(node.input[0])
+        if node.op_type == "DequantizeLinear" and stored is not None:
+            copy.graph.node.append(_quantise(stored, node, weights))
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+        copy.graph.node.append(node)
+    for weight in weights.values():
+        if weight.data_type == TensorProto.FLOAT16:
+            values = numpy_helper.to_array(weight).astype(np.float32)
+            weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    return copy
+
+
+def _quantise(
+    stored: onnx.TensorProto, reader: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]
+) -> onnx.NodeProto:
+    """Make an INT8 weight float32; returns the node that turns it into INT8 for `reader`."""
+    scales = numpy_helper.to_array(weights[reader.input[1]]).astype(np.float32)
+    steps = numpy_helper.to_array(stored)
+    # One scale an output channel, the first axis.
+    values = steps * scales.reshape(-1, *[1] * (steps.ndim - 1))
+    stored.CopyFrom(numpy_helper.from_array(values, stored.name))
+    quantised = f"{stored.name}.q"
+    reader.input[0] = quantised
+    return helper.make_node(
+        "QuantizeLinear", [stored.name, *reader.input[1:]], [quantised], quantised, axis=0
+    )
+
+
+def targets_of(flavour: Flavour, gpu: Gpu | None, asked: Sequence[str]) -> tuple[str, ...]:
+    """The compute capabilities to build for, `asked` or those of `build_plan`.
+
+    Raises:
+        BadArgumentError: TensorRT does not build for one of `asked`.
+        ToolError: there is no GPU and TensorRT needs one.
+    """
+    if flavour.name == "native":
+        if asked:
+            raise BadArgumentError(
+                f"{', '.join(asked)}: {flavour.title} builds for the GPU it runs on alone; only "
+                f"--target rtx takes compute capabilities"
+            )
+        if gpu is None:
+            raise ToolError(
+                f"{flavour.title} builds on the GPU that the engine will run on, and this machine "
+                f"has none (or no driver for it): {ELSEWHERE}"
+            )
+        return (gpu.compute_capability,)
+    offered = _offered(flavour.module)
+    for name in asked:
+        if name not in offered:
+            raise BadArgumentError(
+                f"{name}: {flavour.title} does not build for this compute capability, "
+                f"only for {', '.join(offered)}"
+            )
+    if asked:
+        return tuple(dict.fromkeys(asked))
+    if gpu and gpu.compute_capability in offered:
+        return (gpu.compute_capability,)
+    return tuple(name for name in offered if name != TURING)
+
+
+def _offered(module: Any) -> dict[str, Any]:
+    """TensorRT-RTX's own names of compute capabilities ("SM86") by ours ("8.6")."""
+    return {
+        f"{name[2:-1]}.{name[-1]}": member
+        for name, member in module.ComputeCapability.__members__.items()
+        if name.startswith("SM")
+    }
+
+
+def _refusal(error: Any, model: onnx.ModelProto) -> str:
+    """A parser's error, with the node it is about."""
+    words, place = f"{error.code().name}, {error.desc()}", error.node()
+    if place < 0:  # about the whole graph
+        return words
+    node = model.graph.node[place]
+    return f"node {node.name} ({node.op_type}): {words}"
+
+
+def _timings_path(flavour: Flavour, gpu: Gpu) -> Path:
+    """Where the measurements of kernels are kept, which make the next build faster."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    name = re.sub(r"[^\w.]+", "-", f"{flavour.title} {gpu.name}")
+    return Path(folder, "microplastic-edge", f"{name}.timings")
+
+
+def _recall_timings(config: Any, path: Path) -> None:
+    known = b""
+    with contextlib.suppress(OSError):
+        known = path.read_bytes()
+    cache = config.create_timing_cache(known)
+    # Damaged, or of another driver: start afresh.
+    if cache is None or not config.set_timing_cache(cache, False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _keep_timings(config: Any, path: Path) -> None:
+    # Without them the next build takes longer, which is no reason to lose this one.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))

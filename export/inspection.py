@@ -1,0 +1,108 @@
+"""What an engine file is, and whether this machine can run it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from edge.engines import open_engine
+from edge.engines.engine import EngineInfo
+from edge.engines.flavour import collecting_log, open_flavour
+from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
+from edge.errors import BadArgumentError, ToolError
+from edge.gpu import find_gpu
+from export.graph import conv_nodes, int8_share, precision_of, read_graph
+
+
+def inspection(path: Path) -> str:
+    """Facts about an .onnx or .trt, a line each.
+
+    Raises:
+        BadArgumentError: there is no such file, or it is neither.
+        ToolError: it is damaged or not ours.
+    """
+    if not path.is_file():
+        raise BadArgumentError(f"{path}: no such file")
+    if path.suffix not in (".onnx", ".trt"):
+        raise BadArgumentError(f"{path}: neither an .onnx nor a .trt")
+    lines = _onnx(path) if path.suffix == ".onnx" else _plan(path)
+    return "\n".join(f"{name + ':':<14}{value}" for name, value in lines.items())
+
+
+def _onnx(path: Path) -> dict[str, str]:
+    model, info = read_graph(path)
+    convs = conv_nodes(model)
+    operators = Counter(node.op_type for node in model.graph.node)
+    has_sidecar = sidecar_path(path).is_file()
+    return {
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, ONNX opset "
+        f"{model.opset_import[0].version}",
+        **_network(info),
+        "precision": f"{precision_of(model)}, {int8_share(convs):.1%} of the convolutions' FLOPs "
+        f"in INT8",
+        "layers": ", ".join(f"{count} {kind}" for kind, count in operators.most_common()),
+        "tiles": f"any multiple of {info.multiple} px, any batch",
+        "sidecar": _checked(read_sidecar(path)) if has_sidecar else "none",
+        "runs here": f"yes, on {open_engine(str(path)).device}",
+    }
+
+
+def _plan(path: Path) -> dict[str, str]:
+    sidecar = read_sidecar(path)
+    profile = sidecar.profile
+    if profile is None:
+        raise ToolError(f"{path}: its sidecar describes an .onnx; write the engine again")
+    lines = {
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, plan of {sidecar.flavour} TensorRT "
+        f"{sidecar.version}, built on {sidecar.device}",
+        **_network(sidecar.info),
+        "precision": sidecar.precision,
+        "tiles": f"{profile.tile_hw[0]}x{profile.tile_hw[1]} px, {profile.batch[0]} to "
+        f"{profile.batch[2]} at a time, usually {profile.batch[1]}",
+        "GPUs": f"compute capability {', '.join(sidecar.compute_capabilities)}",
+        "sidecar": _checked(sidecar),
+    }
+    try:
+        layers = _layers(path, sidecar)
+    except ToolError as error:
+        return {**lines, "runs here": f"no: {error}"}
+    return {**lines, "layers": layers, "runs here": "yes"}
+
+
+def _network(info: EngineInfo) -> dict[str, str]:
+    return {
+        "network": f"{info.model}, halo {info.halo} px, threshold {info.threshold}",
+        "content": info.content_hash,
+    }
+
+
+def _checked(sidecar: Sidecar) -> str:
+    comparisons = sidecar.verification.get("comparisons", [])
+    drops = [f"{found['what']} {found['drop']:+.4f}" for found in comparisons]
+    return f"belongs to this file; drop of r.w. F1: {', '.join(drops) or 'not measured'}"
+
+
+def _layers(path: Path, sidecar: Sidecar) -> str:
+    """Layers of a plan by the precision of their outputs.
+
+    Raises:
+        ToolError: this machine cannot load it.
+    """
+    flavour = open_flavour(sidecar.flavour)
+    if flavour.version != sidecar.version:
+        raise ToolError(f"it was built by {sidecar.version}, here is {flavour.title}")
+    gpu = find_gpu()
+    if gpu is None:
+        raise ToolError("there is no GPU here")
+    if gpu.compute_capability not in sidecar.compute_capabilities:
+        raise ToolError(f"{gpu.name} has compute capability {gpu.compute_capability}")
+    log = collecting_log(flavour.module)
+    runtime = flavour.module.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise ToolError(log.last_errors())
+    text = engine.create_engine_inspector().get_engine_information(
+        flavour.module.LayerInformationFormat.JSON
+    )
+    return f"{len(json.loads(text).get('Layers', []))}"

@@ -1,0 +1,131 @@
+"""Crops to calibrate on and crops to measure on, from the user's photos or painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from edge.errors import ToolError
+from edge.sources.images import image_files, read_image
+from train.data.photos import ROBOFLOW, Photo, scan
+from train.data.synth import scene, strewn
+
+T = TypeVar("T")
+
+# A crop's longer side at most, px, and how many there are of either kind.
+SIDE = 256
+CROPS = 32
+PAINTED_PARTICLES = 12
+
+
+@dataclass(frozen=True)
+class Material:
+    """Crops with masks; no photo gives crops to both.
+
+    Attributes:
+        truth: where the masks of `held_out` come from, in words.
+        skipped: a sentence on each file that could not be used.
+    """
+
+    calibration: Sequence[Photo]
+    held_out: Sequence[Photo]
+    truth: str
+    skipped: list[str] = field(default_factory=list)
+
+
+def painted() -> Material:
+    """Painted scenes to measure on; nothing to calibrate on."""
+    rng = np.random.default_rng(0)
+    scenes = [scene(rng, SIDE, SIDE, particles=PAINTED_PARTICLES) for _ in range(CROPS)]
+    crops = [Photo(f"scene {i}", s.image, s.mask // 255) for i, s in enumerate(scenes)]
+    return Material([], crops, "painted scenes")
+
+
+def of_folder(folder: Path, multiple: int) -> Material:
+    """Crops of the photos in `folder`, every other photo held out.
+
+    A folder as `train` reads it (images/ with masks/ or a COCO file) brings its own masks, and its
+    crops lie around particles. Photos without masks get painted particles where they are held out.
+
+    Args:
+        multiple: the sides of a crop are multiples of this, px.
+
+    Raises:
+        ToolError: there are fewer than two readable photos, or they are too small.
+    """
+    if not folder.is_dir():
+        raise ToolError(f"{folder}: no such folder; it must hold photos")
+    labelled = (folder / "images").is_dir() or (folder / ROBOFLOW).is_file()
+    loaders: list[Callable[[], Photo]]
+    skipped: list[str] = []
+    if labelled:
+        pairs, skipped = scan(folder)
+        loaders = [pair.load for pair in pairs]
+    else:
+        loaders = [_unlabelled(path) for path in image_files(folder)]
+    crops: tuple[list[Photo], list[Photo]] = ([], [])
+    # Crops of the second kind lie in other photos than those of the first.
+    kept = _evenly(loaders, 2 * CROPS)
+    share = -(-2 * CROPS // max(len(kept), 1))
+    rng = np.random.default_rng(0)
+    used = 0
+    for load in kept:
+        try:
+            photo = load()
+        except ToolError as error:
+            skipped.append(str(error))
+            continue
+        crops[used % 2].extend(_crop(rng, photo, multiple) for _ in range(share))
+        used += 1
+    if used < 2:
+        reason = f" ({skipped[0]})" if skipped else ""
+        raise ToolError(
+            f"{folder}: holds {used} readable photo(s){reason}; at least 2 are needed, one to "
+            f"calibrate and one to measure on"
+        )
+    calibration, held_out = (kind[:CROPS] for kind in crops)
+    if labelled:
+        return Material(calibration, held_out, f"the masks of {folder}", skipped)
+    strewn_crops = [_strew(rng, photo) for photo in held_out]
+    return Material(calibration, strewn_crops, f"particles painted on photos of {folder}", skipped)
+
+
+def _unlabelled(path: Path) -> Callable[[], Photo]:
+    def load() -> Photo:
+        image = read_image(path)
+        return Photo(path.stem, image, np.zeros(image.shape[:2], np.uint8))
+
+    return load
+
+
+def _evenly(items: Sequence[T], count: int) -> list[T]:
+    return (
+        [items[i * len(items) // count] for i in range(count)] if len(items) > count else [*items]
+    )
+
+
+def _crop(rng: np.random.Generator, photo: Photo, multiple: int) -> Photo:
+    """One crop at random, around a particle where the photo has any."""
+    places = np.argwhere(photo.mask)
+    middle = places[rng.integers(len(places))] if len(places) else None
+    window = []
+    for axis, size in enumerate(photo.mask.shape):
+        side = min(SIDE, size) // multiple * multiple
+        if not side:
+            raise ToolError(
+                f"{photo.name}: a photo of {size} px is too small, less than {multiple}"
+            )
+        start = rng.integers(size - side + 1) if middle is None else middle[axis] - side // 2
+        start = int(np.clip(start, 0, size - side))
+        window.append(slice(start, start + side))
+    rows, columns = window
+    return Photo(photo.name, photo.image[rows, columns], photo.mask[rows, columns])
+
+
+def _strew(rng: np.random.Generator, photo: Photo) -> Photo:
+    painted_on = strewn(rng, photo.image, PAINTED_PARTICLES)
+    return Photo(photo.name, painted_on.image, painted_on.mask // 255)

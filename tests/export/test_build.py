@@ -1,0 +1,352 @@
+import re
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+import export.build
+from edge.engines import shipped
+from edge.engines.flavour import FLAVOURS, Flavour, collecting_log, open_flavour
+from edge.engines.profile import Profile
+from edge.errors import BadArgumentError, ToolError
+from edge.gpu import Gpu
+from export.build import build_plan, weakly_typed
+from export.fp16 import fp16
+from export.graph import Probe, producers_of, weights_of
+from export.int8 import Placement, activations, int8
+
+SMALLEST = Profile((16, 16), (1, 1, 2))
+ORIN = Gpu("Orin (nvgpu)", "8.7")
+RTX_3090 = Gpu("NVIDIA GeForce RTX 3090", "8.6")
+ALL_BUT_TURING = ("8.0", "8.6", "8.9", "12.0", "12.1")
+TILES = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+
+
+def int8_for_tiles(model: onnx.ModelProto) -> onnx.ModelProto:
+    values = Probe(model, activations(model)).run(TILES)
+    ranges = {name: float(np.abs(tensor).max()) for name, tensor in values.items()}
+    return int8(model, ranges, Placement())
+
+
+PRECISIONS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+    "fp32": lambda model: model,
+    "fp16": fp16,
+    "int8": int8_for_tiles,
+}
+# What the adapter asks of a module, whichever version it is.
+NAMES = {
+    "Builder": {
+        "build_serialized_network",
+        "create_builder_config",
+        "create_network",
+        "create_optimization_profile",
+    },
+    "IBuilderConfig": {
+        "add_optimization_profile",
+        "create_timing_cache",
+        "get_timing_cache",
+        "set_flag",
+        "set_memory_pool_limit",
+        "set_timing_cache",
+    },
+    "ILogger": {"ERROR", "INTERNAL_ERROR", "WARNING", "log"},
+    "IOptimizationProfile": {"set_shape"},
+    "ITimingCache": {"serialize"},
+    "MemoryPoolType": {"WORKSPACE"},
+    "OnnxParser": {"get_error", "num_errors", "parse"},
+    "ParserError": {"code", "desc", "node"},
+}
+WEAK = {
+    "BuilderFlag": {"FP16", "INT8"},
+    "NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH"},
+}
+RTX_ONLY = {
+    "ComputeCapability": {"SM75", "SM86"},
+    "IBuilderConfig": {"num_compute_capabilities", "set_compute_capability"},
+}
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Flavour:
+    pytest.importorskip(FLAVOURS["rtx"], reason="TensorRT-RTX is not installed")
+    return open_flavour("rtx")
+
+
+@pytest.fixture(scope="module")
+def quarter() -> onnx.ModelProto:
+    return onnx.load(shipped()["quarter_mrunet"])
+
+
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gpu | None:
+    """This machine's GPU, whichever it has: by default, none."""
+    found: Gpu | None = getattr(request, "param", None)
+    monkeypatch.setattr(export.build, "find_gpu", lambda: found)
+    return found
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def missing(module: types.ModuleType, names: dict[str, set[str]]) -> set[str]:
+    return {
+        f"{owner}.{name}"
+        for owner, wanted in names.items()
+        for name in wanted
+        if not hasattr(getattr(module, owner, None), name)
+    }
+
+
+def test_names_of_tensorrt() -> None:
+    """Held against 8.6.0, 10 and 11 wherever one of them is installed."""
+    try:
+        module = open_flavour("native").module
+    except ToolError as error:
+        pytest.skip(str(error))
+    assert not missing(module, NAMES)
+    assert not missing(module, WEAK) or hasattr(
+        module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"
+    )
+
+
+def test_names_of_tensorrt_rtx(rtx: Flavour) -> None:
+    assert not missing(rtx.module, NAMES)
+    assert not missing(rtx.module, RTX_ONLY)
+    assert missing(rtx.module, WEAK)
+    assert hasattr(rtx.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    assert re.fullmatch(r"TensorRT-RTX [\d.]+", rtx.title)
+
+
+def test_profile() -> None:
+    assert Profile((64, 32), (1, 4, 9)).shapes == ((1, 64, 32, 3), (4, 64, 32, 3), (9, 64, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("tile_hw", "batch", "words"),
+    [
+        ((0, 32), (1, 1, 1), "0x32 px"),
+        ((32, 32), (0, 1, 1), "0, 1 and 1"),
+        ((32, 32), (2, 1, 4), "2, 1 and 4"),
+        ((32, 32), (1, 4, 2), "1, 4 and 2"),
+    ],
+)
+def test_a_profile_that_is_none(
+    tile_hw: tuple[int, int], batch: tuple[int, int, int], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        Profile(tile_hw, batch)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_builds(
+    precision: str, rtx: Flavour, quarter: onnx.ModelProto, gpu: None
+) -> None:
+    built = build_plan(PRECISIONS[precision](quarter), rtx, SMALLEST)
+    assert built.plan
+    assert built.seconds > 0
+    assert (built.device, built.compute_capabilities) == ("CPU", ALL_BUT_TURING)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked", "expected"),
+    [
+        (None, ("8.6", "12.0", "8.6"), ("8.6", "12.0")),
+        (RTX_3090, (), ("8.6",)),
+        (RTX_3090, ("8.9",), ("8.9",)),
+        (ORIN, (), ALL_BUT_TURING),  # not served by TensorRT-RTX
+    ],
+    indirect=["gpu"],
+)
+def test_compute_capabilities(
+    gpu: Gpu | None,
+    asked: tuple[str, ...],
+    expected: tuple[str, ...],
+    rtx: Flavour,
+    quarter: onnx.ModelProto,
+) -> None:
+    built = build_plan(quarter, rtx, SMALLEST, asked)
+    assert built.compute_capabilities == expected
+    assert built.device == (gpu.name if gpu else "CPU")
+
+
+def test_turing_is_told_to_the_builder(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+    without, turing = (build_plan(quarter, rtx, SMALLEST, (name,)).plan for name in ("8.6", "7.5"))
+    assert len(turing) > 1.5 * len(without)
+
+
+def test_an_unknown_compute_capability(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+    with pytest.raises(BadArgumentError, match=r"^8\.7: .* only for 7\.5, 8\.0, 8\.6, 8\.9"):
+        build_plan(quarter, rtx, SMALLEST, ["8.6", "8.7"])
+
+
+def test_a_graph_that_the_parser_refuses(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(quarter)
+    model.graph.node[5].op_type = "Frobnicate"
+    with pytest.raises(ToolError, match=r"conv2d_1 \(Frobnicate\): INVALID_NODE, .*not found") as e:
+        build_plan(model, rtx, SMALLEST)
+    assert "\n" not in str(e.value)
+    # Nobody writes the output: an error about no node.
+    model.CopyFrom(quarter)
+    del model.graph.node[-1]
+    with pytest.raises(ToolError, match=r"cannot read the graph: [A-Z_]+, "):
+        build_plan(model, rtx, SMALLEST)
+
+
+def test_tiles_that_the_network_cannot_take(
+    rtx: Flavour, quarter: onnx.ModelProto, gpu: None
+) -> None:
+    with pytest.raises(ToolError, match=r"cannot build .* Dimensions are 33 and 32") as e:
+        build_plan(quarter, rtx, Profile((33, 32), (1, 1, 1)))
+    assert "\n" not in str(e.value)
+
+
+# TensorRT-RTX's builder, which needs no GPU, in the place of plain TensorRT's: it has the same
+# interface, but says that it has no use for measurements.
+measures = pytest.mark.filterwarnings("ignore:.*no-ops in TensorRT-RTX:DeprecationWarning")
+
+
+@pytest.fixture
+def native(rtx: Flavour) -> Flavour:
+    return Flavour("native", rtx.module)
+
+
+def test_plain_tensorrt_needs_a_gpu(native: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+    with pytest.raises(ToolError, match=r"has none .* --target rtx .* --out X\.onnx"):
+        build_plan(quarter, native, SMALLEST)
+
+
+def test_plain_tensorrt_builds_for_its_own_gpu(
+    native: Flavour, quarter: onnx.ModelProto, gpu: None
+) -> None:
+    with pytest.raises(BadArgumentError, match=r"^8\.7: .* builds for the GPU it runs on"):
+        build_plan(quarter, native, SMALLEST, ("8.7",))
+
+
+@measures
+@pytest.mark.parametrize("gpu", [ORIN], indirect=True)
+@pytest.mark.parametrize("before", [None, b"", b"no measurements" * 99])
+def test_measurements_are_kept(
+    before: bytes | None, gpu: Gpu, cache: Path, native: Flavour, quarter: onnx.ModelProto
+) -> None:
+    file = cache / "microplastic-edge" / f"TensorRT-{native.version}-Orin-nvgpu-.timings"
+    if before is not None:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(before)
+    built = build_plan(quarter, native, SMALLEST)
+    assert (built.device, built.compute_capabilities) == (ORIN.name, ("8.7",))
+    assert file.read_bytes() not in (b"", before)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@measures
+@pytest.mark.parametrize("gpu", [ORIN], indirect=True)
+def test_a_cache_folder_that_cannot_be_used(
+    gpu: Gpu, cache: Path, native: Flavour, quarter: onnx.ModelProto
+) -> None:
+    cache.write_text("a file")
+    assert build_plan(quarter, native, SMALLEST).plan
+    assert cache.read_text() == "a file"
+
+
+def test_rtx_measures_nothing(
+    rtx: Flavour, quarter: onnx.ModelProto, gpu: None, cache: Path
+) -> None:
+    build_plan(quarter, rtx, SMALLEST)
+    assert not cache.exists()
+
+
+@measures
+@pytest.mark.parametrize("gpu", [ORIN], indirect=True)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_module_without_strong_typing(
+    precision: str, gpu: Gpu, cache: Path, rtx: Flavour, quarter: onnx.ModelProto
+) -> None:
+    """TensorRT 8.6's flags before TensorRT-RTX's builder, where TF32 changes nothing."""
+    real = rtx.module
+    flags = {"FP16": real.BuilderFlag.TF32, "INT8": real.BuilderFlag.TF32}
+    older = types.SimpleNamespace(
+        **vars(real)
+        | {
+            "BuilderFlag": types.SimpleNamespace(**flags),
+            "NetworkDefinitionCreationFlag": types.SimpleNamespace(EXPLICIT_BATCH=0),
+        }
+    )
+    model = PRECISIONS[precision](quarter)
+    assert build_plan(model, Flavour("native", older), SMALLEST).plan
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 0), ("fp16", 0.2), ("int8", 4)])
+def test_weakly_typed(precision: str, apart: float, quarter: onnx.ModelProto) -> None:
+    """The same network as in float32, with nothing that TensorRT 8.6 refuses."""
+    model = PRECISIONS[precision](quarter)
+    untouched = model.SerializeToString()
+    weak = weakly_typed(model)
+    assert model.SerializeToString() == untouched
+    onnx.checker.check_model(weak, full_check=True)
+    weights, before, producers = weights_of(weak), weights_of(model), producers_of(weak)
+    assert TensorProto.FLOAT16 not in {weight.data_type for weight in weights.values()}
+    for node in weak.graph.node:
+        if node.op_type == "DequantizeLinear":
+            quantiser = producers[node.input[0]]
+            assert quantiser.op_type == "QuantizeLinear"
+            name = quantiser.input[0]
+            if name in weights:
+                assert quantiser.input[1:] == node.input[1:]
+                values, scales, steps = (
+                    numpy_helper.to_array(tensor)
+                    for tensor in (weights[name], weights[node.input[1]], before[name])
+                )
+                assert np.array_equal(np.rint(values / scales[:, None, None, None]), steps)
+    expected, found = (
+        Probe(graph, ["probability"]).run(TILES)["probability"].astype(int)
+        for graph in (quarter, weak)
+    )
+    assert expected.std() > 10
+    assert np.abs(found - expected).mean() <= apart
+
+
+STUBS = [
+    "raise ImportError('no wheel')",
+    "raise OSError('no library')",
+    "raise RuntimeError('x\\ny')",
+]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("stub", [*STUBS, ""])
+def test_a_module_that_cannot_be_used(
+    stub: str, flavour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = FLAVOURS[flavour]
+    # With one there before, monkeypatch takes away what the import puts there.
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    if stub:
+        del sys.modules[name]
+        (tmp_path / f"{name}.py").write_text(stub)
+        monkeypatch.syspath_prepend(tmp_path)
+    way_out = {"native": "JetPack .* --target rtx .* --out X.onnx", "rtx": r"pip install .*\[rtx\]"}
+    with pytest.raises(ToolError, match=f"cannot be used .*{way_out[flavour]}") as e:
+        open_flavour(flavour)
+    assert "\n" not in str(e.value)
+
+
+def test_the_log(rtx: Flavour) -> None:
+    severity, log = rtx.module.ILogger, collecting_log(rtx.module)
+    assert log.last_errors() == ""
+    log.log(severity.INFO, "loading")
+    log.log(severity.WARNING, "slow\n  here")
+    assert log.last_errors() == "slow here"
+    for number in range(30):
+        log.log(severity.ERROR, f"error {number}")
+    assert log.last_errors() == "error 27; error 28; error 29"
+    assert list(log.warnings) == ["slow\n  here"]
