@@ -12,10 +12,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from edge import tiling
 from edge.engines.engine import OUTPUT
 from edge.engines.flavour import Flavour
-from edge.engines.profile import Profile
 from export.build import build_plan
 from export.calibration import histograms
 from export.fp16 import fp16
@@ -23,6 +21,7 @@ from export.graph import PRECISIONS, Probe
 from export.int8 import Placement, activations, int8
 from export.search import as_on_gpu
 from export.trace import check_trace, to_onnx
+from export.write import Target
 from train.checkpoint import Checkpoint, Normalisation
 from train.data.synth import scene
 from train.models.catalogue import MODELS, PAPER_MODELS, build
@@ -76,7 +75,16 @@ class EnginesResult:
             )
             for row in self.engines
         ]
-        head = ("", "precision", "tile, px", "batch", "build, s", "engine, MB", "ONNX, MB", "off")
+        head = (
+            "",
+            "precision",
+            "tile, px",
+            "batch",
+            "build, s",
+            "engine, MB",
+            "ONNX, MB",
+            "grey levels off",
+        )
         return f"{self.builder}, compute capability {', '.join(self.compute_capabilities)}\n\n" + (
             tabulate(cells, head, tablefmt="github", disable_numparse=True)
         )
@@ -108,8 +116,8 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
     graphs = dict(
         zip(PRECISIONS, (model, fp16(model), int8(model, ranges, Placement())), strict=True)
     )
-    layout = tiling.plan(FRAME_HW, multiple=info.multiple, halo=info.halo)
-    profile = Profile(layout.tile_hw, (1, layout.count, layout.count))
+    target = Target(flavour, tuple(compute_capabilities), FRAME_HW, None, None)
+    profile = target.profile(info.multiple, info.halo)
     expected = Probe(model, [OUTPUT]).run(image[None])[OUTPUT].astype(np.int16)
     for precision, graph in graphs.items():
         found = as_on_gpu(graph)(image[None]) if precision != "fp32" else expected
@@ -117,8 +125,8 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
         yield EngineRow(
             model=key,
             precision=precision,
-            tile_hw=layout.tile_hw,
-            batch=layout.count,
+            tile_hw=profile.tile_hw,
+            batch=profile.batch[1],
             build_s=round(built.seconds, 2),
             engine_mb=round(len(built.plan) / 1e6, 3),
             onnx_mb=round(graph.ByteSize() / 1e6, 3),

@@ -20,16 +20,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.engine import INPUT
-from edge.engines.flavour import ELSEWHERE, Flavour, collecting_log
+from edge.engines.flavour import ELSEWHERE, Flavour, collecting_log, without_collector
 from edge.engines.profile import Profile
 from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
 from edge.gpu import Gpu, find_gpu
 from export.graph import precision_of, weights_of
 
-# Scratch memory of a layer. The default is all there is, which on a Jetson is the memory of the
-# whole machine, and an engine keeps what its fastest kernels asked for.
-WORKSPACE = 1 << 30
+# Memory for what lies between the layers. The default is all there is, which on a Jetson is the
+# memory of the whole machine; MultiResUNet in FP32 needs this much for four tiles.
+WORKSPACE = 4 << 30
 # TensorRT-RTX leaves Turing out unless told, and so do we: a plan for it, too, is slower elsewhere.
 TURING = "7.5"
 
@@ -50,6 +50,7 @@ class Built:
     compute_capabilities: tuple[str, ...]
 
 
+@without_collector()
 def build_plan(
     model: onnx.ModelProto,
     flavour: Flavour,
@@ -111,8 +112,8 @@ def build_plan(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise ToolError(
-            f"{flavour.title} cannot build the engine: {log.last_errors()}; "
-            f"--out X.onnx runs in ONNX Runtime instead"
+            f"{flavour.title} cannot build the engine: {log.last_errors()}; try a smaller "
+            f"--batch or --tile, or --out X.onnx, which runs in ONNX Runtime"
         )
     if timings:
         _keep_timings(config, timings)

@@ -12,12 +12,13 @@ SINGLE, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 def fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
-    """`model` with every float32 tensor in float16, but for the weights named in `keep`.
+    """`model` with every float32 tensor in float16; image and probability stay uint8.
 
-    Image and probability stay uint8.
+    Args:
+        keep: names of weights, and of what casts give, that stay float32.
     """
     converted = _with_weights(model, SINGLE, np.float16, keep)
-    _cast_to(converted, SINGLE, HALF)
+    _cast_to(converted, SINGLE, HALF, keep)
     return converted
 
 
@@ -62,8 +63,10 @@ def _with_weights(
     return copy
 
 
-def _cast_to(model: onnx.ModelProto, replaced: int, target: int) -> None:
+def _cast_to(
+    model: onnx.ModelProto, replaced: int, target: int, keep: Collection[str] = ()
+) -> None:
     for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == replaced:
-                attribute.i = target
+        if node.op_type == "Cast" and node.output[0] not in keep:
+            (attribute,) = node.attribute
+            attribute.i = target if attribute.i == replaced else attribute.i

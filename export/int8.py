@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.fp16 import fp16
 from export.graph import conv_name, producers_of, weights_of
@@ -23,8 +23,6 @@ OPSET = 19
 # Tensor cores work on 16 channels at a time; narrower convolutions may not be worth the rounding.
 NARROW = 16
 LARGEST = 127
-# Names of scales end in the type that they end up in.
-HALF, SINGLE = "scale", "scale32"
 # Of a dead tensor: TensorRT wants scales above zero, and this is one in float16.
 SMALLEST_SCALE = 2.0**-20
 
@@ -79,43 +77,42 @@ def int8(
     graph.initializer.append(_constant("zero", np.int8(0)))
     inserted: dict[str, list[onnx.NodeProto]] = {}
 
-    def dequantised(
-        tensor: str, largest: float, reader: str = "int8", scales: tuple[str, str] = (HALF, HALF)
-    ) -> str:
+    # Tensors and scales that stay float32 when the rest becomes float16.
+    singles: set[str] = set()
+
+    def dequantised(tensor: str, largest: float, reader: str, *, single: bool = False) -> str:
         """The tensor behind a Q/DQ pair for `reader`, made where it is not there yet."""
         name = f"{tensor}.{reader}"
         if name not in inserted:
-            for kind in set(scales):
-                graph.initializer.append(_constant(f"{name}.{kind}", _scale(largest)))
-            scale_in, scale_out = (f"{name}.{kind}" for kind in scales)
-            inserted[name] = [
-                helper.make_node(
-                    "QuantizeLinear", [tensor, scale_in, "zero"], [f"{name}.q"], f"{name}.q"
-                ),
-                helper.make_node(
-                    "DequantizeLinear", [f"{name}.q", scale_out, "zero"], [name], name
-                ),
-            ]
+            values, scale = f"{name}.single", f"{name}.single_scale"
+            scale_back = scale if single else f"{name}.scale"
+            singles.update((values, scale))
+            for constant in dict.fromkeys((scale, scale_back)):
+                graph.initializer.append(_constant(constant, _scale(largest)))
+            # Many ONNX Runtimes truncate where they quantise float16 (onnxruntime#32452).
+            cast = helper.make_node("Cast", [tensor], [values], values, to=TensorProto.FLOAT)
+            steps = f"{name}.steps"
+            quantise = helper.make_node("QuantizeLinear", [values, scale, "zero"], [steps], steps)
+            back = helper.make_node("DequantizeLinear", [steps, scale_back, "zero"], [name], name)
+            inserted[name] = [cast, quantise, back]
         return name
 
     convs = _chosen(quantised, placement)
     shortcuts = _shortcuts(quantised, convs) if placement.additions else []
     for concat in _int8_concats(quantised, convs):
-        largest = ranges[concat.output[0]]
-        # ONNX Runtime joins such a concatenation in INT8, but only between scales in float32.
+        # ONNX Runtime concatenates INT8 only between scales in float32.
         concat.input[:] = [
-            dequantised(name, largest, concat.output[0], (HALF, SINGLE)) for name in concat.input
+            dequantised(name, ranges[concat.output[0]], concat.output[0], single=True)
+            for name in concat.input
         ]
-        dequantised(concat.output[0], largest, scales=(SINGLE, HALF))
     for node in convs:
         tensor, weight = node.input[:2]
-        node.input[0] = dequantised(tensor, ranges[tensor])
+        node.input[0] = dequantised(tensor, ranges[tensor], "int8")
         inserted[f"{weight}.float"] = [_quantise_weight(weights[weight], graph)]
         node.input[1] = f"{weight}.float"
     for node, place in shortcuts:
-        node.input[place] = dequantised(node.input[place], ranges[node.input[place]])
+        node.input[place] = dequantised(node.input[place], ranges[node.input[place]], "int8")
     _sort_in(graph, inserted)
-    singles = {item.name for item in graph.initializer if item.name.endswith(f".{SINGLE}")}
     return fp16(quantised, keep=singles)
 
 

@@ -89,9 +89,11 @@ def of_folder(folder: Path, multiple: int) -> Material:
         )
     calibration, held_out = (kind[:CROPS] for kind in crops)
     if labelled:
-        return Material(calibration, held_out, f"the masks of {folder}", skipped)
+        return Material(calibration, held_out, f"the masks of {folder.name}", skipped)
     strewn_crops = [_strew(rng, photo) for photo in held_out]
-    return Material(calibration, strewn_crops, f"particles painted on photos of {folder}", skipped)
+    return Material(
+        calibration, strewn_crops, f"particles painted on photos of {folder.name}", skipped
+    )
 
 
 def _unlabelled(path: Path) -> Callable[[], Photo]:

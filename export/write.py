@@ -34,8 +34,8 @@ from train.models.spec import ModelSpec
 
 # R.w. F1 that a precision may cost.
 MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
-# Tiles that the usual batch holds at most: beyond it a GPU gains nothing, and takes memory.
-MAX_BATCH = 16
+# Tiles that a planned batch holds at most: enough to fill a GPU, and a bound to its memory.
+MAX_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,24 @@ class Target:
     tile_hw: tuple[int, int] | None
     batch: tuple[int, int, int] | None
 
-    def profile(self, source: Source) -> Profile:
-        """Tile and batches for a network.
+    def profile(self, multiple: int, halo: int) -> Profile:
+        """Tile and batches for a network of that halo and those multiples, px.
 
         Raises:
             BadArgumentError: tile or batch cannot be.
         """
         try:
             if self.tile_hw is None:
-                layout = tiling.plan(self.frame_hw, multiple=source.multiple, halo=source.halo)
+                layout = tiling.plan(self.frame_hw, multiple=multiple, halo=halo)
             else:
                 layout = tiling.plan_fixed(
-                    self.frame_hw, self.tile_hw, multiple=source.multiple, halo=source.halo
+                    self.frame_hw, self.tile_hw, multiple=multiple, halo=halo
                 )
-            usual = min(layout.count, MAX_BATCH)
+            # Batches of equal size: nine tiles come as three times three.
+            usual = -(-layout.count // -(-layout.count // MAX_BATCH))
             return Profile(layout.tile_hw, self.batch or (1, usual, usual))
         except (ToolError, ValueError) as error:
-            raise BadArgumentError(f"{source.key}: {error}") from None
+            raise BadArgumentError(f"tile or batch: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,6 @@ class Source:
     """
 
     path: Path
-    key: str
     multiple: int
     halo: int
     precision: str
@@ -149,7 +149,7 @@ def export(
     if target:
         targets_of(target.flavour, find_gpu(), target.compute_capabilities)
     source = open_source(path)
-    profile = target.profile(source) if target else None
+    profile = target.profile(source.multiple, source.halo) if target else None
     precision = _chosen_precision(source, precision, photos)
     max_drop = MAX_DROP[precision] if max_drop is None else max_drop
     crops = of_folder(photos, source.multiple) if photos else painted()
@@ -220,9 +220,7 @@ def open_source(path: Path) -> Source:
     if path.suffix == ".onnx":
         model, info = read_graph(path)
         network = Network(model, info, MODELS.get(info.model), None, None)
-        return Source(
-            path, info.model, info.multiple, info.halo, precision_of(model), lambda: network
-        )
+        return Source(path, info.multiple, info.halo, precision_of(model), lambda: network)
     with needs("export"):
         from export.trace import EngineGraph, check_trace, to_onnx
         from train.checkpoint import load
@@ -234,7 +232,7 @@ def open_source(path: Path) -> Source:
         check_trace(model, checkpoint)
         return Network(model, info, spec, sha256(path), EngineGraph(checkpoint).eval().run)
 
-    return Source(path, spec.key, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
+    return Source(path, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
 
 
 def _chosen_precision(source: Source, asked: str | None, photos: Path | None) -> str:

@@ -6,8 +6,11 @@ where versions differ, ask the module what it has.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +67,22 @@ def open_flavour(name: str) -> Flavour:
 
 def _unusable(name: str, why: str) -> ToolError:
     return ToolError(f"{_TITLES[name]} cannot be used from this Python{why}; {_WAYS_OUT[name]}")
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """No garbage collection within the block, or the function that this decorates.
+
+    TensorRT calls the log while it holds a lock that the destructors of its objects want as well:
+    an old builder collected in the middle of such a call would wait for ever.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class CollectingLog(Protocol):
