@@ -103,7 +103,7 @@ def predict(
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for photo in photos:
         layout = plan(
-            photo.mask.shape,
+            photo.size_hw,
             multiple=spec.multiple,
             halo=halo,
             # Deep networks have a wide halo; smaller tiles would mostly be halo.

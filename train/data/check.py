@@ -69,7 +69,8 @@ def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
     """
     sizes: Counter[tuple[int, int]] = Counter()
     clean = 0
-    areas, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    areas: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    lengths = areas.copy()
     broken = list(unpaired)
     for pair in pairs:
         try:

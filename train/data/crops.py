@@ -45,7 +45,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self._photos: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self.grid: list[Window] = []
         for number, photo in enumerate(photos):
-            layout = paper_grid(photo.mask.shape, multiple, tile=crop)
+            layout = paper_grid(photo.size_hw, multiple, tile=crop)
             self.grid += [Window(number, top, left) for top, left in layout.origins()]
             self._photos.append(self._padded(photo, layout.canvas_hw, fill))
 
@@ -140,7 +140,7 @@ def as_photos(photos: Iterable[Photo], crop: int) -> list[Photo]:
     """Every crop of the paper's grid as a photo of its own, NAME@TOP,LEFT: for folds by crop."""
     found = []
     for photo in photos:
-        grid = paper_grid(photo.mask.shape, 1, tile=crop)
+        grid = paper_grid(photo.size_hw, 1, tile=crop)
         tiles = zip(grid.origins(), cut(photo.image, grid), cut(photo.mask, grid), strict=True)
         found += [Photo(f"{photo.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
     return found

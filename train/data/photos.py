@@ -33,6 +33,12 @@ class Photo:
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width), px."""
+        height, width = self.mask.shape
+        return height, width
+
 
 @dataclass(frozen=True)
 class Pair:

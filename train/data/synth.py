@@ -204,7 +204,8 @@ def _strand(rng: np.random.Generator, length: float, width: float) -> NDArray[np
     slope = np.gradient(middle, axis=0)
     normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1)
     normal *= width / 2 / np.linalg.norm(normal, axis=1, keepdims=True)
-    return np.concatenate([middle + normal, (middle - normal)[::-1]]) @ _turn(rng)
+    outline: NDArray[np.float64] = np.concatenate([middle + normal, (middle - normal)[::-1]])
+    return outline @ _turn(rng)
 
 
 def _turn(rng: np.random.Generator) -> NDArray[np.float64]:
