@@ -40,7 +40,7 @@ def find_particles(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> l
     count, labels = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
     # Particles cover under 1% of a frame: look at their pixels only. (As bool: ten times faster.)
     at = np.flatnonzero(mask.view(np.bool_))
-    label = labels.ravel()[at]
+    label: NDArray[np.int32] = np.asarray(labels, np.int32).ravel()[at]
     rows, columns = np.divmod(at, mask.shape[1])
     area = np.bincount(label, minlength=count)[1:]
     x = np.bincount(label, columns, minlength=count)[1:] / area
