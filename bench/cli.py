@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.engines.flavour import FLAVOURS, open_flavour
-from edge.errors import needs, reported
+from edge.errors import ToolError, needs, reported
 
 if TYPE_CHECKING:
+    from bench.delay import DelayResult
     from bench.engines import EnginesResult
+    from bench.gpu_check import GpuCheck
     from bench.pipeline import PipelineResult
     from bench.training import TrainingResult
 
@@ -25,7 +27,10 @@ JSON = click.option(
 )
 
 
-def _show(result: EnginesResult | PipelineResult | TrainingResult, json_path: Path | None) -> None:
+def _show(
+    result: DelayResult | EnginesResult | GpuCheck | PipelineResult | TrainingResult,
+    json_path: Path | None,
+) -> None:
     """Print a result with the machine it was measured on, and write both."""
     from bench.machine import describe
     from edge.files import write_json
@@ -57,11 +62,28 @@ def bench(context: click.Context, all_models: bool) -> None:
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
 @JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
-    """What a run of edge-run costs besides the engine, on 1440x1440 JPEG photos."""
+    """How much of the engine's speed a run of edge-run keeps, on 1440x1440 JPEG photos."""
     with reported():
         with needs("cpu"):
             from bench.pipeline import measure
         _show(measure(engine, frames), json_path)
+
+
+@bench.command()
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), default=60, show_default=True)
+@click.option("--seconds", type=click.IntRange(min=1), default=300, show_default=True)
+@click.option("--frames", type=click.IntRange(min=1), help="In place of --seconds.")
+@click.option("--size", type=click.IntRange(min=32), default=256, show_default=True)
+@click.option("--engine", default="half_mrunet", show_default=True)
+@JSON
+def delay(
+    fps: float, seconds: int, frames: int | None, size: int, engine: str, json_path: Path | None
+) -> None:
+    """Age of a simulated camera's frames when their particles are known, and memory over time."""
+    with reported():
+        with needs("cpu"):
+            from bench.delay import measure
+        _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
 
 
 @bench.command()
@@ -94,6 +116,20 @@ def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) 
         with needs("bench"):
             from bench.engines import measure
         _show(measure(open_flavour(target), capabilities), json_path)
+
+
+@bench.command("gpu-check")
+@click.option("--target", type=click.Choice(list(FLAVOURS)), default="native", show_default=True)
+@JSON
+def gpu_check(target: str, json_path: Path | None) -> None:
+    """All that needs a GPU: builds, runs, compares and times every engine; watches the memory."""
+    with reported():
+        with needs("bench"):
+            from bench.gpu_check import measure
+        result = measure(open_flavour(target))
+        _show(result, json_path)
+        if result.problems:
+            raise ToolError(f"{len(result.problems)} problem(s): {'; '.join(result.problems)}")
 
 
 @bench.command()

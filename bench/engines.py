@@ -1,6 +1,6 @@
 """Every network in every precision as an engine: size, build time, and how far from FP32.
 
-Weights are random, which changes neither size nor time.
+Weights are the shipped ones, or else random, which changes neither size nor time.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import torch
 from tabulate import tabulate
 
-from edge.engines.engine import OUTPUT
+from edge.engines import shipped
+from edge.engines.engine import OUTPUT, EngineInfo
 from edge.engines.flavour import Flavour
 from export.build import build_plan
 from export.calibration import histograms
 from export.fp16 import fp16
-from export.graph import PRECISIONS, Probe
+from export.graph import PRECISIONS, Probe, read_graph
 from export.int8 import Placement, activations, int8
 from export.search import as_on_gpu
 from export.trace import check_trace, to_onnx
@@ -103,24 +105,13 @@ def measure(
 
 
 def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> Iterator[EngineRow]:
-    torch.manual_seed(0)
-    spec = MODELS[key]
-    checkpoint = Checkpoint(
-        spec, Normalisation((128.0,) * 3, (40.0,) * 3), 0.5, 0.5, {}, build(spec).state_dict()
-    )
-    model, info = to_onnx(checkpoint)
-    check_trace(model, checkpoint)
-    image = scene(np.random.default_rng(0), CROP, CROP, particles=5).image
-    seen = histograms(model, activations(model), [image])
-    ranges = {name: histogram.minmax() for name, histogram in seen.items()}
-    graphs = dict(
-        zip(PRECISIONS, (model, fp16(model), int8(model, ranges, Placement())), strict=True)
-    )
+    graphs, info = in_every_precision(key)
     target = Target(flavour, tuple(compute_capabilities), FRAME_HW, None, None)
     profile = target.profile(info.multiple, info.halo)
-    expected = Probe(model, [OUTPUT]).run(image[None])[OUTPUT].astype(np.int16)
+    tiles = scene(np.random.default_rng(1), CROP, CROP, particles=5).image[None]
+    expected = Probe(graphs["fp32"], [OUTPUT]).run(tiles)[OUTPUT].astype(np.int16)
     for precision, graph in graphs.items():
-        found = as_on_gpu(graph)(image[None]) if precision != "fp32" else expected
+        found = as_on_gpu(graph)(tiles) if precision != "fp32" else expected
         built = build_plan(graph, flavour, profile, compute_capabilities)
         yield EngineRow(
             model=key,
@@ -132,3 +123,27 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
             onnx_mb=round(graph.ByteSize() / 1e6, 3),
             max_grey_levels=int(np.abs(found - expected).max()),
         )
+
+
+def in_every_precision(key: str) -> tuple[dict[str, onnx.ModelProto], EngineInfo]:
+    """A network's graph in each of `PRECISIONS`: of the shipped weights, or else of random ones.
+
+    INT8 is calibrated on one painted scene.
+
+    Raises:
+        ToolError: an export differs from torch.
+    """
+    if key in shipped():
+        model, info = read_graph(shipped()[key])
+    else:
+        torch.manual_seed(0)
+        spec = MODELS[key]
+        normalisation = Normalisation((128.0,) * 3, (40.0,) * 3)
+        checkpoint = Checkpoint(spec, normalisation, 0.5, 0.5, {}, build(spec).state_dict())
+        model, info = to_onnx(checkpoint)
+        check_trace(model, checkpoint)
+    image = scene(np.random.default_rng(0), CROP, CROP, particles=5).image
+    seen = histograms(model, activations(model), [image])
+    ranges = {name: histogram.minmax() for name, histogram in seen.items()}
+    made = (model, fp16(model), int8(model, ranges, Placement()))
+    return dict(zip(PRECISIONS, made, strict=True)), info

@@ -1,34 +1,43 @@
-"""What a run of edge-run costs besides the engine, measured from outside as a user would."""
+"""What a run of edge-run costs besides the engine."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from bench.machine import memory_mb
 from edge import latency
+from edge.engines import open_engine
+from edge.engines.engine import Engine
+from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
-from edge.run import ENGINE_STAGE
-from edge.writer import WRITE_STAGE
+from edge.latency import Stopwatch
+from edge.pipeline import Policy
+from edge.run import Summary, run
+from edge.sinks import open_sinks
+from edge.sources.images import ImageSource, image_files, read_image
 from train.data.synth import scene
 
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """One measured run of `frames` JPEG frames of `side` x `side` px.
+    """`frames` JPEG frames of `side` x `side` px, twice: here, and in an edge-run of its own.
 
-    `latency_ms` is per stage as edge-run reports it, `peak_memory_mb` of the whole process in MB of
-    10**6 bytes, `first_mask_s` from starting the process to its first mask on disk.
+    Here: `alone_ms` is the median time of the engine on the tiles of a frame with nothing beside
+    it, over the same frames once before and once after the run; `latency_ms`, `age_ms` and
+    `frames_per_second` are of the run, as edge-run reports them; `efficiency` is what of the
+    engine's own rate is left, 1 when the other stages cost nothing.
+
+    From outside: `peak_memory_mb` of the process in MB of 10**6 bytes, `first_mask_s` from
+    starting it to its first mask on disk.
     """
 
     engine: str
@@ -36,47 +45,33 @@ class PipelineResult:
     frames: int
     side: int
     latency_ms: dict[str, dict[str, float]]
+    age_ms: dict[str, float]
+    frames_per_second: float
+    alone_ms: float
+    efficiency: float
     peak_memory_mb: float
     first_mask_s: float
-
-    @property
-    def cut_and_stitch_ms(self) -> float:
-        """Medians of cutting and stitching, added."""
-        return self.latency_ms["cut"]["p50"] + self.latency_ms["stitch"]["p50"]
-
-    @property
-    def engine_ms(self) -> float:
-        """Median of the engine."""
-        return self.latency_ms[ENGINE_STAGE]["p50"]
-
-    @property
-    def besides_engine_ms(self) -> float:
-        """What a frame waits for besides the engine: medians of the other stages, added.
-
-        Not of writing, which goes on while the engine computes the next frame.
-        """
-        beside = {ENGINE_STAGE, WRITE_STAGE}
-        return sum(ms["p50"] for stage, ms in self.latency_ms.items() if stage not in beside)
 
     def as_text(self) -> str:
         """The result for a terminal."""
         lines = [
             f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
-            latency.as_text(self.latency_ms),
-            f"{'cut + stitch':<20}{self.cut_and_stitch_ms:>10.2f}",
-            f"{'besides the engine':<20}{self.besides_engine_ms:>10.2f}",
+            latency.as_text({**self.latency_ms, "age": self.age_ms}),
+            f"{self.frames_per_second:.3f} frames a second, the engine alone "
+            f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
+            f"efficiency {self.efficiency:.3f}",
             f"peak memory {self.peak_memory_mb:.0f} MB; "
             f"first mask after {self.first_mask_s:.2f} s, "
-            f"{self.first_mask_s - self.engine_ms / 1e3:.2f} s of it besides the engine",
+            f"{self.first_mask_s - self.alone_ms / 1e3:.2f} s of it besides the engine",
         ]
         return "\n".join(lines)
 
 
-def measure(engine: str, frames: int, side: int = 1440) -> PipelineResult:
-    """Run edge-run in a process of its own over `frames` synthetic JPEG photos.
+def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
+    """Run the pipeline over `frames` synthetic JPEG photos, with every sink.
 
     Raises:
-        ToolError: edge-run fails.
+        ToolError: edge-run or the engine fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         photos, out = Path(folder) / "photos", Path(folder) / "out"
@@ -85,18 +80,42 @@ def measure(engine: str, frames: int, side: int = 1440) -> PipelineResult:
             image = scene(np.random.default_rng(index), side, side, particles=80).image
             path = str(photos / f"{index:03d}.jpg")
             cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        command = ["--source", str(photos), "--engine", engine, "--out", str(out)]
+        command = ["--source", str(photos), "--engine", engine_name, "--out", str(out)]
         first_mask_s, peak_memory_mb = _watched(command, out / "masks")
-        summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        with contextlib.closing(open_engine(engine_name)) as engine:
+            summary, alone_s = _beside_alone(engine, photos, (side, side), Path(folder) / "here")
     return PipelineResult(
-        engine=engine,
-        device=summary["device"],
+        engine=engine_name,
+        device=summary.device,
         frames=frames,
         side=side,
-        latency_ms=summary["latency_ms"],
+        latency_ms=summary.latency_ms,
+        age_ms=summary.age_ms,
+        frames_per_second=summary.frames_per_second,
+        alone_ms=round(alone_s * 1e3, 3),
+        efficiency=round(summary.frames_per_second * alone_s, 4),
         peak_memory_mb=peak_memory_mb,
         first_mask_s=first_mask_s,
     )
+
+
+def _beside_alone(
+    engine: Engine, photos: Path, frame_hw: tuple[int, int], out: Path
+) -> tuple[Summary, float]:
+    """A run over `photos` into `out`, and the median time of the engine alone on a frame, s."""
+    paths = image_files(photos)
+    alone = Stopwatch()
+
+    def engine_alone() -> None:
+        with engine.frames(frame_hw, 1, alone) as frames:
+            for path in paths:
+                frames.start(read_image(path))
+                frames.finish()
+
+    engine_alone()
+    summary = run(ImageSource(paths), engine, open_sinks(out, None), Policy.EVERY, lambda _: None)
+    engine_alone()
+    return summary, alone.milliseconds()[ENGINE_STAGE]["p50"] / 1e3
 
 
 def _watched(arguments: list[str], masks: Path) -> tuple[float, float]:

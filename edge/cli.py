@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     help="Engine file, or the name of a shipped model (half_mrunet, quarter_mrunet).",
 )
 @click.option(
+    "--trust-engine",
+    is_flag=True,
+    help="Load a .trt that no sidecar vouches for. A plan can run code when loaded.",
+)
+@click.option(
+    "--cuda",
+    type=click.Choice(["pycuda", "cuda-python"]),
+    help="What speaks to the GPU of a .trt.  [default: the first installed]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="New folder for overlays, masks, particles.jsonl, particles.csv and "
@@ -35,12 +46,23 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Scale of the frames; adds lengths in mm to the records.",
 )
+@click.option(
+    "--policy",
+    "policy_name",
+    type=click.Choice(["every", "latest"]),
+    help="What becomes of a frame that still waits when the next one comes: 'every' keeps it and "
+    "holds the source up, 'latest' replaces it.  [default: latest for --camera, every for "
+    "--source]",
+)
 def edge_run(
     camera: int | None,
     source: str | None,
     engine_name: str,
+    trust_engine: bool,
+    cuda: str | None,
     out: Path | None,
     mm_per_pixel: float | None,
+    policy_name: str | None,
 ) -> None:
     """Find microplastic particles in the frames of a camera or a file.
 
@@ -48,33 +70,40 @@ def edge_run(
     edge-run --camera 0 --engine half_mrunet.onnx
     edge-run --source photos/ --out results --mm-per-pixel 0.05
 
-    Ctrl-C ends a run after the frame in work; everything found by then is written.
+    Ctrl-C ends a run after the frames in work; everything found by then is written.
     """
     if (camera is None) == (source is None):
         raise click.UsageError("give either --camera N or --source FILE")
     with reported():
         with needs("cpu"):
             from edge.engines import open_engine
+            from edge.pipeline import Policy
             from edge.run import run
             from edge.sinks import open_sinks
             from edge.sources import open_source
             from edge.sources.camera import CameraSource
         frames = CameraSource(camera) if camera is not None else open_source(source or "")
-        engine = open_engine(engine_name)
-        click.echo(f"{engine.info.model} on {engine.device}")
-        sinks = open_sinks(out, mm_per_pixel) if out else []
-        if frames.total is None:
+        policy = Policy(policy_name or ("every" if camera is None else "latest"))
+        with contextlib.closing(open_engine(engine_name, trust=trust_engine, cuda=cuda)) as engine:
+            click.echo(f"{engine.info.model} on {engine.device}")
+            sinks = open_sinks(out, mm_per_pixel) if out else []
+            if frames.total is None:
 
-            def report(result: Result) -> None:
-                click.echo(
-                    f"\rframe {result.frame.index}: {len(result.particles)} particles   ", nl=False
-                )
+                def report(result: Result) -> None:
+                    click.echo(
+                        f"\rframe {result.frame.index}: {len(result.particles)} particles   ",
+                        nl=False,
+                    )
 
-            summary = run(frames, engine, sinks, report)
-            click.echo()
-        else:
-            with click.progressbar(length=frames.total, label="frames") as bar:
-                summary = run(frames, engine, sinks, lambda _: bar.update(1))
+                summary = run(frames, engine, sinks, policy, report)
+                click.echo()
+            else:
+                with click.progressbar(length=frames.total, label="frames") as bar:
+
+                    def report(result: Result) -> None:
+                        bar.update(result.frame.index + 1 - bar.pos)
+
+                    summary = run(frames, engine, sinks, policy, report)
         if out:
             summary.write(out / "summary.json")
         _show(summary, out)
@@ -87,6 +116,12 @@ def _show(summary: Summary, out: Path | None) -> None:
         click.echo(f"skipped {message}", err=True)
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     click.echo(f"{summary.frames} frames{skipped}, {summary.particles} particles")
+    if age := summary.age_ms:
+        click.echo(
+            f"{summary.frames_per_second:.2f} frames a second ({summary.policy}, "
+            f"{summary.dropped} dropped), known {age['p50']:.0f} ms after they were taken "
+            f"(p99 {age['p99']:.0f}, max {age['max']:.0f})"
+        )
     click.echo(as_text(summary.latency_ms))
     if out:
         click.echo(f"results in {out}")

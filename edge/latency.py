@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import time
+from array import array
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+# What a run of weeks remembers of a stage, at least; its memory must not grow with the frames.
+NEWEST = 10_000
+
 
 class Stopwatch:
-    """Durations by stage, in the order the stages first ran."""
+    """The newest `NEWEST` durations of each stage at least, stages in the order they first ran.
+
+    Stages may run in threads of their own, each stage in one at a time.
+    """
 
     def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = {}
+        self._seconds: dict[str, array[float]] = {}
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count one run of stage `name`."""
+        durations = self._seconds.setdefault(name, array("d"))
+        durations.append(seconds)
+        if len(durations) == 2 * NEWEST:
+            del durations[:NEWEST]
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block as one run of stage `name`; a block that raises is not counted."""
         start = time.perf_counter()
         yield
-        self.seconds.setdefault(name, []).append(time.perf_counter() - start)
+        self.add(name, time.perf_counter() - start)
 
     def milliseconds(self) -> dict[str, dict[str, float]]:
-        """Median and 99th percentile of each stage, ms."""
+        """Median, 99th percentile and maximum of each stage: p50, p99 and max, ms."""
         return {
             name: {
-                "p50": round(float(np.percentile(seconds, 50)) * 1e3, 3),
-                "p99": round(float(np.percentile(seconds, 99)) * 1e3, 3),
+                key: round(float(seconds) * 1e3, 3)
+                for key, seconds in zip(
+                    ("p50", "p99", "max"), np.percentile(durations, (50, 99, 100)), strict=True
+                )
             }
-            for name, seconds in self.seconds.items()
+            for name, durations in self._seconds.items()
         }
 
 

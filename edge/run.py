@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge import tiling
 from edge.engines.engine import Engine
 from edge.files import write_json
 from edge.latency import Stopwatch
 from edge.particles import find_particles, particle_mask
+from edge.pipeline import Pipeline, Policy
 from edge.sinks.sink import Result, Sink
 from edge.sources.source import Source
 from edge.writer import Writer
 
-ENGINE_STAGE = "engine"
-
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did; `latency_ms` holds p50 and p99 of each stage."""
+    """What a run did.
+
+    Attributes:
+        frames: with a result.
+        dropped: frames that newer ones replaced before the engine took them.
+        frames_per_second: from the first frame taken to the last result, wall clock.
+        age_ms: p50, p99 and max of the time from a frame's being taken to its particles being
+            known; empty without frames.
+        latency_ms: the same of each stage; "read", then "cut" to "stitch", then "particles" and
+            "queue" (the wait for the sinks), then "write" go on at the same time.
+    """
 
     model: str
     content_hash: str
     device: str
+    policy: str
     frames: int
+    dropped: int
     particles: int
     skipped: list[str]
     time_base: str
+    frames_per_second: float
+    age_ms: dict[str, float]
     latency_ms: dict[str, dict[str, float]]
 
     def write(self, path: Path) -> None:
@@ -40,7 +52,11 @@ class Summary:
 
 
 def run(
-    source: Source, engine: Engine, sinks: Sequence[Sink], report: Callable[[Result], None]
+    source: Source,
+    engine: Engine,
+    sinks: Sequence[Sink],
+    policy: Policy,
+    report: Callable[[Result], None],
 ) -> Summary:
     """Process `source` to its end, or to Ctrl-C or SIGTERM; what is written by then is whole.
 
@@ -52,62 +68,58 @@ def run(
         OSError: a sink cannot write.
     """
     info = engine.info
-    plan = functools.lru_cache(
-        functools.partial(tiling.plan, multiple=info.multiple, halo=info.halo)
-    )
-    clock = Stopwatch()
+    clock, ages = Stopwatch(), Stopwatch()
     frames = particles = 0
-    incoming = iter(source)
-    with Writer(sinks, clock) as writer, _stop_signals() as stopping:
-        while not stopping:
-            with clock.stage("read"):
-                frame = next(incoming, None)
-            if frame is None:
-                # The end of the source is no frame.
-                clock.seconds["read"].pop()
-                break
-            layout = plan(frame.image.shape[:2])
-            with clock.stage("cut"):
-                tiles = tiling.cut(frame.image, layout)
-            with clock.stage(ENGINE_STAGE):
-                maps = engine.run(tiles)
-            with clock.stage("stitch"):
-                probability = tiling.stitch(maps, layout)
+    first_s = last_s = 0.0
+    pipeline = Pipeline(source, engine, policy, clock)
+    with (
+        _stop_signals(pipeline.stop),
+        Writer(sinks, clock, pipeline.stop) as writer,
+        pipeline,
+    ):
+        for mapped in pipeline:
             with clock.stage("particles"):
-                mask = particle_mask(probability, info.level)
-                result = Result(frame, mask, find_particles(probability, mask))
+                mask = particle_mask(mapped.probability, info.level)
+                found = find_particles(mapped.probability, mask)
+            last_s = time.perf_counter()
+            first_s = first_s or mapped.taken.at_s
+            ages.add("age", last_s - mapped.taken.at_s)
+            result = Result(mapped.taken.frame, mask, found)
             with clock.stage("queue"):
                 writer.write(result)
             frames += 1
-            particles += len(result.particles)
+            particles += len(found)
             report(result)
     return Summary(
         model=info.model,
         content_hash=info.content_hash,
         device=engine.device,
+        policy=policy.value,
         frames=frames,
+        dropped=pipeline.dropped,
         particles=particles,
-        skipped=source.skipped,
+        skipped=list(source.skipped),
         time_base=source.time_base,
+        frames_per_second=round(frames / (last_s - first_s), 3) if frames else 0.0,
+        age_ms=ages.milliseconds().get("age", {}),
         latency_ms=clock.milliseconds(),
     )
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that is filled when Ctrl-C or SIGTERM arrives; a second signal ends at once."""
-    received: list[int] = []
+def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when Ctrl-C or SIGTERM arrives; a second signal ends at once."""
 
-    def stop(number: int, _: object) -> None:
-        received.append(number)
+    def received(*_: object) -> None:
+        stop()
         restore()
 
     def restore() -> None:
         for name, handler in earlier.items():
             signal.signal(name, handler)
 
-    earlier = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {name: signal.signal(name, received) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield
     finally:
         restore()

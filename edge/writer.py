@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from edge.latency import Stopwatch
@@ -13,20 +13,19 @@ from edge.sinks.sink import Result, Sink
 
 # Results that may wait for the disk; after that the run waits with them, so none is lost.
 WAITING = 2
-# The stage that goes on beside the others.
-WRITE_STAGE = "write"
 
 
 class Writer:
     """Hands every result to every sink, in order; closes the sinks at the end, whatever happened.
 
-    As a context manager it ends with everything written. A sink's error is raised by the next
-    `write` or at the end, and nothing is written after it.
+    As a context manager it ends with everything written. When a sink fails, `failed` is called
+    from the thread, its error raised by the next `write` or at the end, and nothing written after.
     """
 
-    def __init__(self, sinks: Sequence[Sink], clock: Stopwatch) -> None:
+    def __init__(self, sinks: Sequence[Sink], clock: Stopwatch, failed: Callable[[], None]) -> None:
         self._sinks = sinks
         self._clock = clock
+        self._failed = failed
         self._results: queue.Queue[Result | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="writer")
@@ -60,8 +59,9 @@ class Writer:
             if self._error:
                 continue  # take what still comes, so that nobody waits for ever
             try:
-                with self._clock.stage(WRITE_STAGE):
+                with self._clock.stage("write"):
                     for sink in self._sinks:
                         sink.write(result)
             except Exception as error:
                 self._error = error
+                self._failed()

@@ -86,7 +86,8 @@ def export_trt() -> None:
     "capabilities",
     multiple=True,
     metavar="X.Y",
-    help="GPUs to build an rtx engine for.  [default: this machine's, or all there are]",
+    help="GPUs to build an rtx engine for; repeat it for several.  [default: this machine's, or "
+    "all but 7.5]",
 )
 @click.option(
     "--max-drop",

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from edge.engines import open_engine
 from edge.engines.engine import EngineInfo
-from edge.engines.flavour import collecting_log, open_flavour
 from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
+from edge.engines.tensorrt import loaded, matching_flavour
 from edge.errors import BadArgumentError, ToolError
-from edge.gpu import find_gpu
 from export.graph import conv_nodes, int8_share, precision_of, read_graph
 
 
@@ -84,25 +83,14 @@ def _checked(sidecar: Sidecar) -> str:
 
 
 def _layers(path: Path, sidecar: Sidecar) -> str:
-    """Layers of a plan by the precision of their outputs.
+    """How many layers a plan has.
 
     Raises:
         ToolError: this machine cannot load it.
     """
-    flavour = open_flavour(sidecar.flavour)
-    if flavour.version != sidecar.version:
-        raise ToolError(f"it was built by {sidecar.version}, here is {flavour.title}")
-    gpu = find_gpu()
-    if gpu is None:
-        raise ToolError("there is no GPU here")
-    if gpu.compute_capability not in sidecar.compute_capabilities:
-        raise ToolError(f"{gpu.name} has compute capability {gpu.compute_capability}")
-    log = collecting_log(flavour.module)
-    runtime = flavour.module.Runtime(log)
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
-    if engine is None:
-        raise ToolError(log.last_errors())
-    text = engine.create_engine_inspector().get_engine_information(
-        flavour.module.LayerInformationFormat.JSON
-    )
-    return f"{len(json.loads(text).get('Layers', []))}"
+    flavour = matching_flavour(path, sidecar)
+    with loaded(path, flavour) as plan:
+        inspector = plan.create_engine_inspector()
+        text = inspector.get_engine_information(flavour.module.LayerInformationFormat.JSON)
+        del inspector
+    return f"{len(json.loads(text)['Layers'])}"

@@ -96,6 +96,14 @@ def of_folder(folder: Path, multiple: int) -> Material:
     )
 
 
+def padded(crop: Photo, size_hw: tuple[int, int]) -> Photo:
+    """A crop as large as `size_hw`, px: cut, or its last pixels repeated, without particles."""
+    height, width = size_hw
+    image, mask = crop.image[:height, :width], crop.mask[:height, :width]
+    missing = ((0, height - image.shape[0]), (0, width - image.shape[1]))
+    return Photo(crop.name, np.pad(image, (*missing, (0, 0)), "edge"), np.pad(mask, missing))
+
+
 def _unlabelled(path: Path) -> Callable[[], Photo]:
     def load() -> Photo:
         image = read_image(path)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.particles import particle_mask
-from export.material import Material
+from train.data.photos import Photo
 from train.metrics import NOTHING, Counts
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -52,7 +52,7 @@ class Verification:
     reference: str
     rw_f1: float
     max_drop: float
-    comparisons: Sequence[Comparison]
+    comparisons: list[Comparison]
 
     def check(self, precision: str) -> None:
         """Raises ToolError where a comparison drops more than allowed."""
@@ -81,11 +81,11 @@ class Verification:
 
 
 class Judge:
-    """Compares with the float32 network on the held-out crops of `material`."""
+    """Compares with what `reference` says of `crops`; particles are from grey level `level` on."""
 
-    def __init__(self, material: Material, reference: Run, level: int) -> None:
+    def __init__(self, crops: Sequence[Photo], reference: Run, level: int) -> None:
         self._level = level
-        self._crops = material.held_out
+        self._crops = crops
         self._maps = [reference(crop.image[None])[0, 0] for crop in self._crops]
         counts = [
             Counts.of(self._mask(found), crop.mask)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from edge import tiling
 from edge.engines import open_engine
@@ -26,9 +28,9 @@ from export.card import model_card
 from export.fp16 import fp16
 from export.graph import Probe, precision_of, read_graph
 from export.joins import faster
-from export.material import Material, of_folder, painted
+from export.material import Material, of_folder, padded, painted
 from export.search import as_on_gpu, choose
-from export.verify import Judge, Run, Verification
+from export.verify import Comparison, Judge, Run, Verification
 from train.models.catalogue import MODELS
 from train.models.spec import ModelSpec
 
@@ -36,6 +38,8 @@ from train.models.spec import ModelSpec
 MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
 # Tiles that a planned batch holds at most: enough to fill a GPU, and a bound to its memory.
 MAX_BATCH = 4
+# Crops that a plan is run on where there is a GPU, each as large as its tiles.
+DEVICE_CROPS = 8
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,12 @@ def export(
     crops = of_folder(photos, source.multiple) if photos else painted()
     report(f"reading the network of {path}")
     network = source.network()
-    reference = Probe(network.model, [OUTPUT])
-    judge = Judge(crops, lambda tiles: reference.run(tiles)[OUTPUT], network.info.level)
+    probe = Probe(network.model, [OUTPUT])
+
+    def reference(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return probe.run(tiles)[OUTPUT]
+
+    judge = Judge(crops.held_out, reference, network.info.level)
     graph = _graph(network, source.precision, precision, crops, judge, max_drop, report)
     notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
 
@@ -181,33 +189,61 @@ def export(
             comparisons=[judge.compare(what, run) for what, run in ways.items()],
         )
         verification.check(precision)
-        onnx_sha256 = sha256(graph_file)
-        flavour, version, device = "onnx", onnxruntime.__version__, engine.device
-        capabilities: tuple[str, ...] = ()
+        sidecar = Sidecar(
+            info=network.info,
+            precision=precision,
+            engine_sha256=sha256(graph_file),
+            onnx_sha256=sha256(graph_file),
+            checkpoint_sha256=network.checkpoint_sha256,
+            profile=None,
+            flavour="onnx",
+            version=onnxruntime.__version__,
+            device=engine.device,
+            compute_capabilities=(),
+            verification={},
+        )
         if target and profile:
             report(f"building for {target.flavour.title}")
             built = build_plan(graph.model, target.flavour, profile, target.compute_capabilities)
             temporary.write_bytes(built.plan)
-            flavour, version, device = target.flavour.name, target.flavour.version, built.device
-            capabilities = built.compute_capabilities
+            sidecar = replace(
+                sidecar,
+                engine_sha256=sha256(temporary),
+                profile=profile,
+                flavour=target.flavour.name,
+                version=target.flavour.version,
+                device=built.device,
+                compute_capabilities=built.compute_capabilities,
+            )
             notes.append(f"built in {built.seconds:.1f} s")
-        sidecar = Sidecar(
-            info=network.info,
-            precision=precision,
-            engine_sha256=sha256(temporary),
-            onnx_sha256=onnx_sha256,
-            checkpoint_sha256=network.checkpoint_sha256,
-            profile=profile,
-            flavour=flavour,
-            version=version,
-            device=device,
-            compute_capabilities=capabilities,
-            verification={**asdict(verification), **graph.details},
-        )
+            gpu = find_gpu()
+            if gpu and gpu.compute_capability in built.compute_capabilities:
+                report(f"running it on {gpu.name}")
+                verification.comparisons.append(
+                    _on_device(built.plan, sidecar, crops, reference, folder)
+                )
+                verification.check(precision)
+            else:
+                notes.append("the engine itself was not run: no GPU here that it is for")
+        sidecar = replace(sidecar, verification={**asdict(verification), **graph.details})
         with replacing(sidecar_path(out)) as described, replacing(out.with_suffix(".md")) as card:
             sidecar.write(described)
             card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
     return Export(sidecar, verification, notes)
+
+
+def _on_device(
+    plan: bytes, sidecar: Sidecar, crops: Material, reference: Run, folder: Path
+) -> Comparison:
+    """The plan itself beside the float network, on a few of the crops, padded to its tiles."""
+    path = folder / "engine.trt"
+    path.write_bytes(plan)
+    sidecar.write(sidecar_path(path))
+    with contextlib.closing(open_engine(str(path))) as engine:
+        assert sidecar.profile
+        tiles = [padded(crop, sidecar.profile.tile_hw) for crop in crops.held_out[:DEVICE_CROPS]]
+        judge = Judge(tiles, reference, sidecar.info.level)
+        return judge.compare(f"{sidecar.precision}, {engine.device}", engine.run)
 
 
 def open_source(path: Path) -> Source:

@@ -1,5 +1,7 @@
 """Small things that many tests use."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -57,3 +59,18 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     save(Checkpoint(MODELS["quarter_mrunet"], normalisation, 0.4, 0.5, training, weights), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the libcuda.so.1 of driver.c, to be the LD_LIBRARY_PATH of another process."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("driver")
+    subprocess.run(
+        ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
+         "-Wl,-soname,libcuda.so.1", Path(__file__).with_name("driver.c"),
+         "-o", folder / "libcuda.so.1", "-lpthread", "-ldl"],
+        check=True,
+    )  # fmt: skip
+    return folder

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
-EDGE_WHERE_USED = EDGE_AT_TOP | {"onnxruntime", "tensorrt", "tensorrt_rtx"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {"cuda", "onnxruntime", "pycuda"}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:

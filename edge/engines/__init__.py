@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edge.engines.engine import Engine
 from edge.engines.onnx import OnnxEngine
+from edge.engines.tensorrt import TensorRtEngine
 from edge.errors import BadArgumentError
 
-BACKENDS = {".onnx": OnnxEngine}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -17,18 +17,25 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))}
 
 
-def open_engine(name: str) -> Engine:
+def open_engine(name: str, *, trust: bool = False, cuda: str | None = None) -> Engine:
     """The engine at a path, or the shipped one of that name.
+
+    Args:
+        trust, cuda: of `TensorRtEngine`.
 
     Raises:
         BadArgumentError: there is no such file or name, or no backend for that kind of file.
-        ToolError: the file is damaged or not ours, or its backend is not installed.
+        ToolError: the file is damaged or not ours, its backend is not installed, or it was built
+            for another machine.
     """
     path = shipped().get(name, Path(name))
     if not path.is_file():
         raise BadArgumentError(f"{name}: no such engine file, nor one of {', '.join(shipped())}")
-    if path.suffix not in BACKENDS:
-        raise BadArgumentError(
-            f"{name}: no backend for {path.suffix or 'such'} files, only {', '.join(BACKENDS)}"
-        )
-    return BACKENDS[path.suffix](path)
+    match path.suffix:
+        case ".onnx":
+            return OnnxEngine(path)
+        case ".trt":
+            return TensorRtEngine(path, trust=trust, cuda=cuda)
+    raise BadArgumentError(
+        f"{name}: no backend for {path.suffix or 'such'} files, only .onnx and .trt"
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
+from edge.latency import Stopwatch
 
 INPUT, OUTPUT = "image", "probability"
 
@@ -104,12 +106,59 @@ def _is_a(value: Any, name: str) -> bool:
             )
 
 
+class Frames(Protocol):
+    """Whole frames of one size through an engine, first in, first out."""
+
+    def start(self, image: NDArray[np.uint8]) -> None:
+        """Begin with a frame (H,W,3) uint8 RGB, which must not change until it is finished.
+
+        Raises:
+            ToolError: the engine fails.
+        """
+        ...
+
+    def finish(self) -> NDArray[np.uint8]:
+        """Probability map uint8 (H,W) of the frame begun first, once it is there.
+
+        Raises:
+            ToolError: the engine fails.
+        """
+        ...
+
+
 class Engine(Protocol):
-    """A network ready to run; `device` names where, in words."""
+    """A network ready to run.
+
+    Attributes:
+        device: where it runs, in words.
+        depth: frames that it gains from having under way at a time.
+    """
 
     info: EngineInfo
     device: str
+    depth: int
+
+    def close(self) -> None:
+        """Free what it holds; nothing may run any more."""
+        ...
 
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB."""
+        """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
+
+        Raises:
+            ToolError: the engine fails.
+        """
+        ...
+
+    def frames(
+        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
+    ) -> AbstractContextManager[Frames]:
+        """A way for frames of that size, at most `depth` of them begun at a time.
+
+        Args:
+            clock: told how long the stages of a frame take.
+
+        Raises:
+            ToolError: the engine cannot take frames of that size.
+        """
         ...

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from edge.errors import ToolError
 
 FLAVOURS = {"native": "tensorrt", "rtx": "tensorrt_rtx"}
-_TITLES = {"native": "TensorRT", "rtx": "TensorRT-RTX"}
+TITLES = {"native": "TensorRT", "rtx": "TensorRT-RTX"}
 ELSEWHERE = (
     "run the command on the device itself, give --target rtx for a GeForce or RTX card, "
     "or --out X.onnx, which runs in ONNX Runtime anywhere"
@@ -45,7 +45,7 @@ class Flavour:
     @property
     def title(self) -> str:
         """Such as "TensorRT 10.3.0"."""
-        return f"{_TITLES[self.name]} {self.version}"
+        return f"{TITLES[self.name]} {self.version}"
 
 
 def open_flavour(name: str) -> Flavour:
@@ -66,7 +66,7 @@ def open_flavour(name: str) -> Flavour:
 
 
 def _unusable(name: str, why: str) -> ToolError:
-    return ToolError(f"{_TITLES[name]} cannot be used from this Python{why}; {_WAYS_OUT[name]}")
+    return ToolError(f"{TITLES[name]} cannot be used from this Python{why}; {_WAYS_OUT[name]}")
 
 
 @contextlib.contextmanager

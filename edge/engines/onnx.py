@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import tiling
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
+from edge.engines.tiled import TiledFrames
 from edge.errors import ToolError, needs
+from edge.latency import Stopwatch
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -23,6 +28,7 @@ class OnnxEngine:
 
     info: EngineInfo
     device: str
+    depth = 1
 
     def __init__(self, path: Path) -> None:
         with needs("cpu"):
@@ -51,6 +57,10 @@ class OnnxEngine:
         # On a CPU a batch only takes memory: its tiles are computed one after the other anyway.
         self._batch = 1 if provider == "CPUExecutionProvider" else 16
 
+    def close(self) -> None:
+        """As `Engine.close`."""
+        del self._session
+
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
 
@@ -68,6 +78,15 @@ class OnnxEngine:
                     f"the engine failed in ONNX Runtime: {_first_line(error)}"
                 ) from error
         return probability
+
+    @contextlib.contextmanager
+    def frames(
+        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
+    ) -> Iterator[TiledFrames]:
+        """As `Engine.frames`, with the tiles of the fewest pixels; one frame at a time."""
+        info = self.info
+        plan = tiling.plan(frame_hw, multiple=info.multiple, halo=info.halo)
+        yield TiledFrames(plan, self.run, clock)
 
 
 def _first_line(error: Exception) -> str:

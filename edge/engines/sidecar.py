@@ -66,8 +66,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_sidecar(engine: Path) -> Sidecar:
-    """The sidecar of an engine file, checked.
+def read_sidecar(engine: Path, *, trust: bool = False) -> Sidecar:
+    """The sidecar of an engine file, checked; with `trust`, of a file that has changed since.
 
     Raises:
         ToolError: it is missing or damaged, of a newer schema, or of another engine file.
@@ -77,8 +77,9 @@ def read_sidecar(engine: Path) -> Sidecar:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ToolError(
-            f"{engine}: its sidecar {path.name} is missing; copy it along, or write the engine "
-            f"again with export-trt"
+            f"{engine}: its sidecar {path.name} is missing; copy it along, write the engine again "
+            f"with export-trt, or, since a plan can run code when loaded, only if you trust it: "
+            f"--trust-engine"
         ) from None
     except ValueError:
         raise ToolError(f"{path}: is not JSON; write the engine again with export-trt") from None
@@ -88,10 +89,11 @@ def read_sidecar(engine: Path) -> Sidecar:
             f"version's export-trt"
         )
     sidecar = _parse(content, path)
-    if sha256(engine) != sidecar.engine_sha256:
+    if not trust and sha256(engine) != sidecar.engine_sha256:
         raise ToolError(
             f"{engine}: is not the file that {path.name} describes (another SHA-256): it was "
-            f"changed, or the two were mixed up; write the engine again with export-trt"
+            f"changed, or the two were mixed up; write the engine again with export-trt, or, since "
+            f"a plan can run code when loaded, only if you trust it: --trust-engine"
         )
     return sidecar
 

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from bench.cli import bench
@@ -37,7 +38,7 @@ def test_the_machine_is_named() -> None:
 
 def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    arguments = ["pipeline", "--frames", "2", "--json", str(path)]
+    arguments = ["pipeline", "--frames", "1", "--json", str(path)]
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -45,8 +46,35 @@ def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     assert set(content["latency_ms"]) == stages
     assert 0 < content["first_mask_s"] < 120
     assert content["machine"]["cpu"] == describe()["cpu"]
+    # Loose, as the machine may be busy with anything else.
+    assert 0.4 < content["efficiency"] < 1.5
+    rate, alone_s = content["frames_per_second"], content["alone_ms"] / 1e3
+    assert content["efficiency"] == pytest.approx(rate * alone_s, rel=1e-3)
+    assert f"efficiency {content['efficiency']:.3f}" in result.output
     # What the issue of memory is about: a frame of 1440x1440 in tiles, not at once.
     assert 50 < content["peak_memory_mb"] < 600
+
+
+def test_delay_of_a_camera_faster_than_the_engine(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    arguments = ["delay", "--fps", "200", "--seconds", "1", "--size", "128", "--json", str(path)]
+    result = CliRunner().invoke(bench, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["given"] == 200
+    assert content["frames"] + content["dropped"] == 200
+    assert content["dropped"] > 0
+    age, engine_ms = content["age_ms"], content["engine_ms"]["p50"]
+    assert engine_ms < age["p50"] < 2 * engine_ms + 50
+    assert content["p99_age_in_frames"] == pytest.approx(age["p99"] / engine_ms, rel=1e-3)
+    assert 50 < content["memory_start_mb"] <= content["memory_end_mb"] + 20
+    assert f"{content['dropped']} replaced" in result.output
+
+
+def test_delay_needs_frames_for_a_slope() -> None:
+    result = CliRunner().invoke(bench, ["delay", "--frames", "1", "--size", "32"])
+    assert result.exit_code == 1
+    assert "only 1 frames came through" in result.output
 
 
 def test_training_is_measured_against_a_plain_loop(tmp_path: Path) -> None:

@@ -64,8 +64,13 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     assert (summary["model"], summary["frames"]) == (engine, 1)
     assert summary["particles"] == len(rows)
     assert summary["latency_ms"]["engine"]["p50"] > 0
+    assert (summary["policy"], summary["dropped"]) == ("every", 0)
+    age = summary["age_ms"]
+    assert summary["latency_ms"]["engine"]["p50"] < age["p50"] <= age["p99"] <= age["max"]
+    assert summary["frames_per_second"] == pytest.approx(1e3 / age["max"], rel=0.02)
     assert "CPUExecutionProvider" in result.output
     assert "p99" in result.output
+    assert "frames a second (every, 0 dropped), known " in result.output
 
 
 def test_the_overlay_shows_the_frame_in_its_colours(
@@ -113,6 +118,22 @@ def test_globs_and_videos(photo: Path, sand: Scene, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "clip.avi", "photo.png"]
 
 
+def test_a_folder_under_latest(photo: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for index in range(40):
+        os.link(photo, folder / f"{index:02d}.png")
+    arguments = ["--source", folder, "--engine", "quarter_mrunet", "--policy", "latest"]
+    result = invoke(*arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["policy"] == "latest"
+    assert summary["dropped"] > 0
+    assert summary["frames"] + summary["dropped"] == 40
+    assert len(list((out / "masks").iterdir())) == summary["frames"]
+    assert f"(latest, {summary['dropped']} dropped)" in result.output
+
+
 def write_text(path: Path) -> Path:
     path.write_text("this is not what its name says")
     return path
@@ -131,7 +152,8 @@ def write_text(path: Path) -> Path:
         (["--source", "text.avi"], 1, "text.avi: neither an image nor a video"),
         (["--camera", "77"], 1, "camera 77: not there"),
         (["--source", "photo.png", "--engine", "absent.onnx"], 2, "no such engine file"),
-        (["--source", "photo.png", "--engine", "text.trt"], 2, "no backend for .trt files"),
+        (["--source", "photo.png", "--engine", "text.avi"], 2, "no backend for .avi files"),
+        (["--source", "photo.png", "--engine", "text.trt"], 1, "text.trt.json is missing"),
         (["--source", "photo.png", "--engine", "text.onnx"], 1, "cannot load it"),
         (["--source", "photo.png", "--engine", "other.onnx"], 1, "not an engine of this toolkit"),
         (["--source", "photo.png", "--out", "broken"], 2, "broken: is not empty"),

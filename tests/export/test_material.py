@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ToolError
-from export.material import CROPS, SIDE, of_folder, painted
+from export.material import CROPS, SIDE, of_folder, padded, painted
 from tests.conftest import write_rgb
 from train.data.synth import scene, strewn
 
@@ -92,3 +92,13 @@ def test_folders_without_photos(files, words, tmp_path: Path) -> None:
 def test_photos_smaller_than_the_network_takes(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="too small"):
         of_folder(photos(tmp_path / "belt", 2, side=20), 32)
+
+
+def test_crops_are_made_as_large_as_tiles() -> None:
+    crop = painted().held_out[0]
+    larger = padded(crop, (300, 200))
+    assert larger.image.shape == (300, 200, 3)
+    assert larger.mask.shape == (300, 200)
+    assert (larger.image[:SIDE, :200] == crop.image[:, :200]).all()
+    assert (larger.image[SIDE:] == crop.image[-1:, :200]).all()
+    assert not larger.mask[SIDE:].any()

@@ -26,7 +26,7 @@ def material() -> Material:
 def judge(material: Material) -> Judge:
     model, info = read_graph(shipped()["quarter_mrunet"])
     probe = Probe(model, [OUTPUT])
-    return Judge(material, lambda tiles: probe.run(tiles)[OUTPUT], info.level)
+    return Judge(material.held_out, lambda tiles: probe.run(tiles)[OUTPUT], info.level)
 
 
 @pytest.fixture(scope="module")

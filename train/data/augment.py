@@ -12,7 +12,6 @@ import cv2
 import kornia.augmentation as kornia
 import numpy as np
 import torch
-from kornia.constants import DataKey, Resample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,9 +35,9 @@ class Augmentation(nn.Module):
             kornia.RandomHorizontalFlip(),
             kornia.RandomVerticalFlip(),
             kornia.RandomAffine(DEGREES, (SHIFT, SHIFT), p=1.0, padding_mode="zeros"),
-            data_keys=["input", "mask"],
-            # Taking the nearest pixel would now and then lose a particle of one or two.
-            extra_args={DataKey.MASK: {"resample": Resample.BILINEAR, "align_corners": False}},
+            # The mask, too, as an image: taking the nearest pixel, as kornia does for masks, would
+            # now and then lose a particle of one or two.
+            data_keys=["input", "input"],
         )
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

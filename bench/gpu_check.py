@@ -1,0 +1,266 @@
+"""All that needs a GPU, in one run: engines built, compared and timed, and the memory watched."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from bench.engines import FRAME_HW, in_every_precision
+from bench.machine import memory_mb
+from edge import tiling
+from edge.engines import open_engine
+from edge.engines.engine import Engine, EngineInfo, Frames
+from edge.engines.flavour import Flavour
+from edge.engines.profile import Profile
+from edge.engines.sidecar import Sidecar, sha256, sidecar_path
+from edge.engines.tiled import TiledFrames
+from edge.errors import ToolError
+from edge.frame import Frame
+from edge.gpu import find_gpu
+from edge.latency import Stopwatch
+from edge.pipeline import Policy
+from edge.run import run
+from export.build import build_plan
+from export.write import Target
+from train.data.synth import scene
+from train.models.catalogue import PAPER_MODELS
+
+# Grey levels that the map of a frame may be from ONNX Runtime's; INT8 is only told.
+ALLOWED = {"fp32": 2, "fp16": 4, "int8": 255}
+WARM_UP, TIMED, PIPELINED = 20, 200, 200
+SMALL_FRAMES, SMALL_HW = 10_000, (96, 96)
+# MB of 10**6 bytes that the process may grow by in 1,000 small frames.
+GROWTH_MB = 1.0
+# Part of the engine's own frame rate that the whole pipeline must keep.
+EFFICIENCY = 0.90
+
+
+@dataclass(frozen=True)
+class GpuRow:
+    """One engine on frames of `FRAME_HW`.
+
+    Attributes:
+        max_grey_levels: of the whole map, from the same tiles in ONNX Runtime on the CPU.
+        frame_ms: p50, p99 and max from bringing a frame up to having its map, one at a time.
+        engine_fps: frames a second with two under way, nothing else done.
+        pipeline_fps: frames a second through the pipeline, from memory, with particles.
+    """
+
+    model: str
+    precision: str
+    tile_hw: tuple[int, int]
+    batch: int
+    build_s: float
+    engine_mb: float
+    max_grey_levels: int
+    frame_ms: dict[str, float]
+    engine_fps: float
+    pipeline_fps: float
+
+    @property
+    def efficiency(self) -> float:
+        return self.pipeline_fps / self.engine_fps
+
+
+@dataclass(frozen=True)
+class GpuCheck:
+    """What was found; `problems` are sentences on what is not as it must be."""
+
+    gpu: str
+    compute_capability: str
+    device: str
+    engines: Sequence[GpuRow]
+    mb_per_1000_frames: float
+    problems: Sequence[str]
+
+    def as_text(self) -> str:
+        """A Markdown table."""
+        cells = [
+            (
+                row.model,
+                row.precision,
+                f"{row.batch} x {row.tile_hw[0]}x{row.tile_hw[1]}",
+                f"{row.build_s:.1f}",
+                f"{row.engine_mb:.1f}",
+                row.max_grey_levels,
+                f"{row.frame_ms['p50']:.2f}",
+                f"{row.frame_ms['p99']:.2f}",
+                f"{row.engine_fps:.1f}",
+                f"{row.efficiency:.2f}",
+            )
+            for row in self.engines
+        ]
+        head = (
+            *("", "precision", "tiles", "build, s", "MB", "grey levels off"),
+            *("frame p50, ms", "p99", "frames/s", "pipeline keeps"),
+        )
+        table = tabulate(cells, head, tablefmt="github", disable_numparse=True)
+        lines = (
+            f"{self.gpu}, compute capability {self.compute_capability}; {self.device}",
+            table,
+            f"memory: {self.mb_per_1000_frames:+.3f} MB in 1,000 small frames",
+        )
+        return "\n\n".join(lines)
+
+
+class MemorySource:
+    """`total` frames from memory."""
+
+    time_base = "clip"
+
+    def __init__(self, images: list[NDArray[np.uint8]], total: int) -> None:
+        self._images = images
+        self.total: int | None = total
+        self.skipped: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.total or 0):
+            yield Frame(self._images[index % len(self._images)], index, "memory", 0.0)
+
+
+def measure(flavour: Flavour) -> GpuCheck:
+    """Check every network of the paper in every precision on this machine's GPU.
+
+    Raises:
+        ToolError: there is no GPU, or an engine cannot be built or run.
+    """
+    gpu = find_gpu()
+    if gpu is None:
+        raise ToolError("there is no GPU here (or no driver for it): run this where there is one")
+    images = [scene(np.random.default_rng(i), *FRAME_HW, particles=80).image for i in range(4)]
+    rows: list[GpuRow] = []
+    device, growth = "", 0.0
+    for key in PAPER_MODELS:
+        graphs, info = in_every_precision(key)
+        for precision, graph in graphs.items():
+            with _built(graph, info, precision, flavour) as subject:
+                device = subject.engine.device
+                rows.append(_row(subject, images))
+                if (key, precision) == ("half_mrunet", "fp16"):
+                    growth = _growth(subject.engine)
+    problems = [
+        f"{row.model} {row.precision} is {row.max_grey_levels} grey levels off"
+        for row in rows
+        if row.max_grey_levels > ALLOWED[row.precision]
+    ]
+    problems += [
+        f"{row.model} {row.precision} keeps {row.efficiency:.2f} of the engine's frame rate"
+        for row in rows
+        if row.efficiency < EFFICIENCY
+    ]
+    if growth > GROWTH_MB:
+        problems.append(f"memory grows by {growth:.2f} MB in 1,000 frames")
+    return GpuCheck(gpu.name, gpu.compute_capability, device, rows, growth, problems)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An engine that is open, and the same graph in ONNX Runtime."""
+
+    engine: Engine
+    reference: Engine
+    precision: str
+    profile: Profile
+    build_s: float
+    engine_mb: float
+
+
+@contextlib.contextmanager
+def _built(
+    graph: onnx.ModelProto, info: EngineInfo, precision: str, flavour: Flavour
+) -> Iterator[Subject]:
+    profile = Target(flavour, (), FRAME_HW, None, None).profile(info.multiple, info.halo)
+    built = build_plan(graph, flavour, profile)
+    onnx.helper.set_model_props(graph, info.metadata())
+    with tempfile.TemporaryDirectory() as folder:
+        path, graph_path = Path(folder) / "engine.trt", Path(folder) / "engine.onnx"
+        path.write_bytes(built.plan)
+        graph_path.write_bytes(graph.SerializeToString())
+        Sidecar(
+            info=info,
+            precision=precision,
+            engine_sha256=sha256(path),
+            onnx_sha256=sha256(graph_path),
+            checkpoint_sha256=None,
+            profile=profile,
+            flavour=flavour.name,
+            version=flavour.version,
+            device=built.device,
+            compute_capabilities=built.compute_capabilities,
+            verification={},
+        ).write(sidecar_path(path))
+        with (
+            contextlib.closing(open_engine(str(path))) as engine,
+            contextlib.closing(open_engine(str(graph_path))) as reference,
+        ):
+            yield Subject(
+                engine, reference, precision, profile, built.seconds, len(built.plan) / 1e6
+            )
+
+
+def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
+    engine = subject.engine
+    with engine.frames(FRAME_HW, 1, Stopwatch()) as frames:
+        found = [_through(frames, image) for image in images[:1] * 2][-1]  # a graph's second
+        for image in images * (WARM_UP // len(images)):
+            _through(frames, image)
+        clock = Stopwatch()
+        for index in range(TIMED):
+            with clock.stage("frame"):
+                _through(frames, images[index % len(images)])
+    info = engine.info
+    layout = tiling.plan_fixed(
+        FRAME_HW, subject.profile.tile_hw, multiple=info.multiple, halo=info.halo
+    )
+    expected = _through(TiledFrames(layout, subject.reference.run, Stopwatch()), images[0])
+    summary = run(MemorySource(images, PIPELINED), engine, [], Policy.EVERY, lambda _: None)
+    return GpuRow(
+        model=info.model,
+        precision=subject.precision,
+        tile_hw=subject.profile.tile_hw,
+        batch=subject.profile.batch[1],
+        build_s=round(subject.build_s, 2),
+        engine_mb=round(subject.engine_mb, 3),
+        max_grey_levels=int(np.abs(found.astype(np.int16) - expected).max()),
+        frame_ms=clock.milliseconds()["frame"],
+        engine_fps=round(_frames_per_second(engine, images), 2),
+        pipeline_fps=summary.frames_per_second,
+    )
+
+
+def _through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    frames.start(image)
+    return frames.finish()
+
+
+def _frames_per_second(engine: Engine, images: list[NDArray[np.uint8]]) -> float:
+    """With two frames under way, as the pipeline has them."""
+    with engine.frames(FRAME_HW, 2, Stopwatch()) as frames:
+        for image in images:
+            _through(frames, image)
+        start = time.perf_counter()
+        frames.start(images[0])
+        for index in range(1, TIMED):
+            frames.start(images[index % len(images)])
+            frames.finish()
+        frames.finish()
+        return TIMED / (time.perf_counter() - start)
+
+
+def _growth(engine: Engine) -> float:
+    """MB of resident memory that the process gains in 1,000 small frames."""
+    images = [scene(np.random.default_rng(i), *SMALL_HW, particles=3).image for i in range(4)]
+    memory: list[float] = []
+    source = MemorySource(images, SMALL_FRAMES)
+    run(source, engine, [], Policy.EVERY, lambda _: memory.append(memory_mb("self", "VmRSS")))
+    settled = memory[len(memory) // 10 :]
+    return round(float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) * 1000, 4)

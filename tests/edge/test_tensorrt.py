@@ -1,0 +1,315 @@
+"""Engines on CUDA streams: the whole way of a frame on a driver for the CPU, errors for real."""
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edge.engines.tensorrt as backend
+from edge import tiling
+from edge.cli import edge_run
+from edge.engines import open_engine, shipped
+from edge.engines.engine import EngineInfo
+from edge.engines.flavour import Flavour
+from edge.engines.profile import Profile
+from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
+from edge.engines.tensorrt import TensorRtEngine, _batch
+from edge.engines.tiled import TiledFrames
+from edge.errors import ToolError
+from edge.gpu import Gpu
+from edge.latency import Stopwatch
+from edge.particles import particle_mask
+from tests.conftest import write_rgb
+from tests.driver import succeeds
+from tests.edge import twin
+from train.data.synth import scene
+
+TILE, BATCH = (64, 48), (1, 2, 4)
+
+
+def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
+    """A plan of the twin's, with a sidecar that fits it and the driver's device."""
+    path = folder / "quarter.trt"
+    path.write_bytes(twin.plan(shipped()["quarter_mrunet"], TILE, batch))
+    Sidecar(
+        info=open_engine("quarter_mrunet").info,
+        precision="fp16",
+        engine_sha256=sha256(path),
+        onnx_sha256="",
+        checkpoint_sha256=None,
+        profile=Profile(TILE, batch),
+        flavour="rtx",
+        version=twin.__version__,
+        device="CPU",
+        compute_capabilities=("8.7",),
+        verification={},
+    ).write(sidecar_path(path))
+    return path
+
+
+def use_twin() -> None:
+    """Let the backend find the twin where it looks for TensorRT-RTX."""
+    backend.open_flavour = lambda name: Flavour(name, sys.modules[twin.__name__])
+
+
+def photo(seed: int, height: int, width: int) -> np.ndarray:
+    return scene(np.random.default_rng(seed), height, width, particles=20).image
+
+
+def expected(info: EngineInfo, image: np.ndarray) -> np.ndarray:
+    """The same tiles through ONNX Runtime, cut and stitched on the host."""
+    layout = tiling.plan_fixed(image.shape[:2], TILE, multiple=info.multiple, halo=info.halo)
+    frames = TiledFrames(layout, open_engine("quarter_mrunet").run, Stopwatch())
+    frames.start(image)
+    return frames.finish()
+
+
+def frames_are_those_of_onnx_runtime(folder: str) -> None:
+    """Bit for bit: padded and whole frames, several under way, captured as graphs and not."""
+    use_twin()
+    with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
+        for height, width in ((160, 200), (64, 48), (63, 131), (30, 40)):
+            images = [photo(seed, height, width) for seed in range(5)]
+            with engine.frames((height, width), 2, Stopwatch()) as frames:
+                found = []
+                for number, image in enumerate(images):
+                    frames.start(image)
+                    if number:
+                        found.append(frames.finish())
+                found.append(frames.finish())
+                # From its second frame on, a lane launches a graph.
+                assert all(lane._graph for lane in frames._free)
+            for image, probability in zip(images, found, strict=True):
+                assert np.array_equal(probability, expected(engine.info, image))
+                assert probability.std() > 0
+
+
+def tiles_are_those_of_onnx_runtime(folder: str) -> None:
+    use_twin()
+    tiles = np.stack([photo(seed, *TILE) for seed in range(3)])
+    with contextlib.closing(open_engine(str(written(Path(folder))))) as engine:
+        assert np.array_equal(engine.run(tiles), open_engine("quarter_mrunet").run(tiles))
+
+
+def another_thread_may_run_it(folder: str) -> None:
+    use_twin()
+    found: list[np.ndarray] = []
+    image = photo(0, 100, 100)
+
+    def work() -> None:
+        with engine.frames((100, 100), 1, Stopwatch()) as frames:
+            frames.start(image)
+            found.append(frames.finish())
+
+    with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert np.array_equal(found[0], expected(engine.info, image))
+
+
+def frames_under_way_are_given_back(folder: str) -> None:
+    """One is never finished: its memory must not be freed while the device still works on it."""
+    use_twin()
+    with (
+        contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
+        engine.frames((100, 100), 2, Stopwatch()) as frames,
+    ):
+        for seed in range(4):
+            frames.start(photo(seed, 100, 100))
+            if seed:
+                frames.finish()
+
+
+def a_failure_on_the_device_is_told(folder: str) -> None:
+    use_twin()
+    with (
+        contextlib.suppress(ToolError),  # nothing can be freed any more, which is told again
+        contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
+        engine.frames((100, 100), 1, Stopwatch()) as frames,
+    ):
+        frames.start(photo(0, 100, 100))
+        stream = ctypes.c_void_p(frames._busy[0]._stream.handle)
+        ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
+        with pytest.raises(ToolError, match="CUDA_ERROR_LAUNCH_FAILED"):
+            frames.finish()
+
+
+def a_device_without_room_is_told(folder: str) -> None:
+    use_twin()
+    os.environ["DRIVER_MEMORY"] = "30000"
+    with (
+        contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
+        pytest.raises(ToolError, match="out of memory"),
+        engine.frames((100, 100), 2, Stopwatch()),
+    ):
+        pass
+
+
+def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
+    use_twin()
+    path = written(Path(folder))
+    sidecar_path(path).unlink()
+    with pytest.raises(ToolError, match="only if you trust it: --trust-engine"):
+        TensorRtEngine(path)
+    engine = TensorRtEngine(path, trust=True)
+    with contextlib.closing(engine):
+        assert engine.info.halo == 16
+        assert engine.info.multiple == 16
+        image = photo(0, 200, 100)
+        with engine.frames((200, 100), 1, Stopwatch()) as frames:
+            frames.start(image)
+            assert np.array_equal(frames.finish(), expected(engine.info, image))
+
+
+def a_damaged_plan_is_refused(folder: str) -> None:
+    use_twin()
+    path = written(Path(folder))
+    path.write_bytes(b"no plan")
+    with pytest.raises(ToolError, match="is not the file that"):
+        TensorRtEngine(path)
+    with pytest.raises(
+        ToolError, match=r"magic tag does not match.*damaged, or was built elsewhere"
+    ):
+        TensorRtEngine(path, trust=True)
+
+
+def another_profile_is_refused(folder: str) -> None:
+    use_twin()
+    path = written(Path(folder))
+    sidecar = read_sidecar(path)
+    assert sidecar.profile
+    other = Profile(sidecar.profile.tile_hw, (1, 1, 1))
+    replace(sidecar, profile=other).write(sidecar_path(path))
+    with pytest.raises(ToolError, match="speaks of another profile; write it again"):
+        TensorRtEngine(path)
+
+
+def a_whole_run(folder: str) -> None:
+    """edge-run over photos of two sizes: masks are those of ONNX Runtime, and nothing is left."""
+    use_twin()
+    path = written(Path(folder))
+    photos = [photo(seed, 120 + 40 * (seed > 2), 90) for seed in range(6)]
+    (Path(folder) / "photos").mkdir()
+    for seed, image in enumerate(photos):
+        write_rgb(Path(folder) / "photos" / f"{seed}.png", image)
+    out = Path(folder) / "out"
+    arguments = ["--source", str(Path(folder) / "photos"), "--engine", str(path), "--out", str(out)]
+    result = CliRunner().invoke(edge_run, [*arguments, "--cuda", "cuda-python"])
+    assert result.exit_code == 0, result.output
+    assert "quarter_mrunet on TensorRT-RTX 1.0, cuda-bindings" in result.output
+    masks = sorted((out / "masks").iterdir())
+    assert len(masks) == 6
+    info = open_engine("quarter_mrunet").info
+    for mask, image in zip(masks, photos, strict=True):
+        found = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+        assert np.array_equal(found, particle_mask(expected(info, image), info.level))
+
+
+SCENARIOS = [
+    a_whole_run,
+    frames_are_those_of_onnx_runtime,
+    tiles_are_those_of_onnx_runtime,
+    another_thread_may_run_it,
+    frames_under_way_are_given_back,
+    a_failure_on_the_device_is_told,
+    a_device_without_room_is_told,
+    a_plan_without_a_sidecar_is_run_if_trusted,
+    a_damaged_plan_is_refused,
+    another_profile_is_refused,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("integrated", ["0", "1"], ids=["discrete", "integrated"])
+def test_on_the_driver(scenario, integrated: str, fake_driver: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    succeeds(scenario, str(tmp_path), fake_driver, DRIVER_INTEGRATED=integrated)
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed", "batch"),
+    [
+        (9, (1, 3, 4), 3),
+        (16, (1, 4, 4), 4),
+        (10, (1, 4, 4), 2),
+        (7, (2, 4, 4), 4),
+        (1, (1, 4, 4), 1),
+        (1, (4, 4, 4), 4),
+    ],
+)
+def test_batches_that_fit_the_tiles(count: int, allowed: tuple[int, int, int], batch: int) -> None:
+    assert _batch(count, allowed) == batch
+
+
+@pytest.mark.parametrize(
+    ("change", "gpu", "words"),
+    [
+        (
+            {"version": "9.9"},
+            Gpu("Orin", "8.7"),
+            "was built by TensorRT-RTX 9.9, which TensorRT-RTX",
+        ),
+        ({"flavour": "onnx"}, Gpu("Orin", "8.7"), "describes no TensorRT plan"),
+        ({"compute_capabilities": ("8.6",)}, Gpu("Orin", "8.7"), "8.6, and Orin has 8.7; write it"),
+        ({}, None, "needs a GPU of compute capability 8.7, and this machine has none"),
+        (
+            {"flavour": "native"},
+            Gpu("Orin", "8.7"),
+            "was built by TensorRT 1.0; TensorRT cannot be",
+        ),
+    ],
+)
+def test_engines_of_other_machines(
+    change: dict[str, object],
+    gpu: Gpu | None,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = written(tmp_path)
+    replace(read_sidecar(path), **change).write(sidecar_path(path))
+    monkeypatch.setattr(backend, "find_gpu", lambda: gpu)
+    if change.get("flavour") != "native":
+        monkeypatch.setattr(backend, "open_flavour", lambda name: Flavour(name, twin))
+    with pytest.raises(ToolError, match=words):
+        TensorRtEngine(path)
+
+
+def test_a_real_plan_gets_as_far_as_asking_for_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past our own checks, TensorRT-RTX itself says what is missing; its words are in ours."""
+    rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    if backend.find_gpu():
+        pytest.skip("this machine has a GPU")
+    from export.build import build_plan
+    from export.graph import read_graph
+
+    flavour = Flavour("rtx", rtx)
+    model, _ = read_graph(shipped()["quarter_mrunet"])
+    path = tmp_path / "quarter.trt"
+    path.write_bytes(build_plan(model, flavour, Profile(TILE, BATCH), ["8.6"]).plan)
+    with (
+        pytest.raises(ToolError, match=r"TensorRT-RTX .* cannot load it .*CUDA"),
+        backend.loaded(path, flavour),
+    ):
+        pass
+
+
+def test_trust_is_for_plans_that_changed(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ToolError, match="only if you trust it: --trust-engine"):
+        read_sidecar(path)
+    assert read_sidecar(path, trust=True).engine_sha256 != sha256(path)
+    assert json.loads(sidecar_path(path).read_text(encoding="utf-8"))["schema"] == 1
