@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from edge.engines.engine import INPUT
 from edge.engines.flavour import ELSEWHERE, Flavour, collecting_log, without_collector
@@ -25,6 +24,7 @@ from edge.engines.profile import Profile
 from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
 from edge.gpu import Gpu, find_gpu
+from export.fp16 import fp32
 from export.graph import precision_of, weights_of
 
 # Memory for what lies between the layers. The default is all there is, which on a Jetson is the
@@ -126,9 +126,7 @@ def weakly_typed(model: onnx.ModelProto) -> onnx.ModelProto:
     Its parser reads scales as float32 whatever they are, and weights are float32 before a Q/DQ
     pair, which gives back the very steps that were stored.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.value_info[:]
+    copy = fp32(model)
     weights = weights_of(copy)
     nodes = list(copy.graph.node)
     del copy.graph.node[:]
@@ -136,14 +134,7 @@ def weakly_typed(model: onnx.ModelProto) -> onnx.ModelProto:
         stored = weights.get(node.input[0])
         if node.op_type == "DequantizeLinear" and stored is not None:
             copy.graph.node.append(_quantise(stored, node, weights))
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT16:
-                attribute.i = TensorProto.FLOAT
         copy.graph.node.append(node)
-    for weight in weights.values():
-        if weight.data_type == TensorProto.FLOAT16:
-            values = numpy_helper.to_array(weight).astype(np.float32)
-            weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     return copy
 
 
@@ -151,7 +142,7 @@ def _quantise(
     stored: onnx.TensorProto, reader: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]
 ) -> onnx.NodeProto:
     """Make an INT8 weight float32; returns the node that turns it into INT8 for `reader`."""
-    scales = numpy_helper.to_array(weights[reader.input[1]]).astype(np.float32)
+    scales = numpy_helper.to_array(weights[reader.input[1]])
     steps = numpy_helper.to_array(stored)
     # One scale an output channel, the first axis.
     values = steps * scales.reshape(-1, *[1] * (steps.ndim - 1))

@@ -22,14 +22,20 @@ def fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
     return converted
 
 
+def fp32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, of `fp16`, with the same numbers in float32, which rounds no more."""
+    converted = _with_weights(model, HALF, np.float32)
+    _cast_to(converted, HALF, SINGLE)
+    return converted
+
+
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """A float32 graph that rounds to float16 wherever `model`, of `fp16`, does on a GPU.
 
     ONNX Runtime has no float16 convolutions for CPUs and leaves the rounding between its float32
     ones out: an overflow would go unseen. Casts that stand in the graph it keeps.
     """
-    graph = _with_weights(model, HALF, np.float32)
-    _cast_to(graph, HALF, SINGLE)
+    graph = fp32(model)
     nodes = list(graph.graph.node)
     del graph.graph.node[:]
     for node in nodes:

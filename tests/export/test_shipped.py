@@ -29,7 +29,8 @@ def test_a_row_of_the_table() -> None:
 def test_every_network_builds_in_every_precision_at_full_size() -> None:
     result = measure(open_flavour("rtx"), ["8.6"])
     assert len(result.engines) == 15
-    assert max(row.max_grey_levels for row in result.engines) <= 2
+    allowed = {"fp32": 0, "fp16": 2, "int8": 60}
+    assert all(row.max_grey_levels <= allowed[row.precision] for row in result.engines)
 
 
 @pytest.mark.slow
