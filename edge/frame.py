@@ -20,3 +20,9 @@ class Frame:
     index: int
     name: str
     time_s: float
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width), px."""
+        height, width = self.image.shape[:2]
+        return height, width

@@ -207,14 +207,13 @@ class Pipeline:
                         return
                     finish_all_but(0)
                     continue
-                image = taken.frame.image
-                if image.shape[:2] != frame_hw:
+                if taken.frame.size_hw != frame_hw:
                     finish_all_but(0)
                     opened.close()
-                    frame_hw = image.shape[:2]
+                    frame_hw = taken.frame.size_hw
                     frames = opened.enter_context(
                         self._engine.frames(frame_hw, self._depth, self._clock)
                     )
-                frames.start(image)
+                frames.start(taken.frame.image)
                 begun.append(taken)
                 finish_all_but(self._depth - 1)

@@ -79,9 +79,9 @@ class TensorRtEngine:
 
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """As `Engine.run`; tiles of the profile's size."""
-        size: tuple[int, int] = tiles.shape[1:3]
-        maps = np.empty((len(tiles), 1, *size), np.uint8)
-        with self.frames(size, 1, Stopwatch()) as frames:
+        count, height, width, _ = tiles.shape
+        maps = np.empty((count, 1, height, width), np.uint8)
+        with self.frames((height, width), 1, Stopwatch()) as frames:
             for tile, found in zip(tiles, maps, strict=True):
                 frames.start(tile)
                 found[0] = frames.finish()
