@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,8 +97,10 @@ def load(path: Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
-        raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from None
+    except OSError:
+        raise
+    except Exception as error:  # of bytes that are no pickle, the unpickler raises nearly anything
+        raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from error
     try:
         content["spec"] = parse(content["spec"], str(path))
         content["normalisation"] = Normalisation(**content["normalisation"])
