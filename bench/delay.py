@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.machine import memory_mb
+from bench.machine import mb_per_1000_frames, memory_mb
 from edge.engines import open_engine
 from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
@@ -51,9 +51,8 @@ class DelayResult:
     `age_ms` is from taking a frame to knowing its particles, `engine_ms` the time of the engine on
     one frame, both p50, p99 and max over the same run; `p99_age_in_frames` is the p99 of the first
     over the p50 of the second, which also holds what other programs cost that share the machine.
-    Memory is the resident
-    set of the process, MB of 10**6 bytes, at the first result and at the last;
-    `mb_per_1000_frames` the slope of a line through it, the first tenth of the frames left out.
+    Memory is the resident set of the process, MB of 10**6 bytes, at the first result and at the
+    last; `mb_per_1000_frames` is of `bench.machine`.
     """
 
     engine: str
@@ -112,10 +111,8 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> DelayResult
             memory.append(memory_mb("self", "VmRSS"))
 
         summary = run(PacedSource(images, fps, frames), engine, sinks, Policy.LATEST, report)
-    settled = memory[len(memory) // 10 :]
-    if len(settled) < 2:
+    if len(memory) < 2:
         raise ToolError(f"only {len(memory)} frames came through: give more frames or seconds")
-    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0]
     engine_ms = summary.latency_ms[ENGINE_STAGE]
     return DelayResult(
         engine=engine_name,
@@ -131,5 +128,5 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> DelayResult
         p99_age_in_frames=round(summary.age_ms["p99"] / engine_ms["p50"], 3),
         memory_start_mb=round(memory[0], 1),
         memory_end_mb=round(memory[-1], 1),
-        mb_per_1000_frames=round(float(slope) * 1000, 4),
+        mb_per_1000_frames=mb_per_1000_frames(memory),
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from bench.engines import FRAME_HW, in_every_precision
-from bench.machine import memory_mb
+from bench.machine import mb_per_1000_frames, memory_mb
 from edge import tiling
 from edge.engines import open_engine
 from edge.engines.engine import Engine, EngineInfo, Frames
@@ -262,5 +262,4 @@ def _growth(engine: Engine) -> float:
     memory: list[float] = []
     source = MemorySource(images, SMALL_FRAMES)
     run(source, engine, [], Policy.EVERY, lambda _: memory.append(memory_mb("self", "VmRSS")))
-    settled = memory[len(memory) // 10 :]
-    return round(float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) * 1000, 4)
+    return mb_per_1000_frames(memory)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from edge.errors import ToolError
 
@@ -60,6 +63,13 @@ def memory_mb(pid: int | str, line: Literal["VmRSS", "VmHWM"]) -> float:
         if name == line:
             return int(value.split()[0]) * 1024 / 1e6
     raise ProcessLookupError(f"process {pid} has ended")
+
+
+def mb_per_1000_frames(memory: Sequence[float]) -> float:
+    """Slope of a line through `memory`, MB after each frame, the first tenth left out."""
+    settled = memory[len(memory) // 10 :]
+    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0]
+    return round(float(slope) * 1000, 4)
 
 
 def _cpu() -> str:

@@ -76,6 +76,12 @@ class Plan:
             for left in self.columns.starts:
                 yield top, left
 
+    def spans(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """What every tile fills of the frame: (begin, end) of its rows, and of its columns."""
+        for rows in self.rows.spans:
+            for columns in self.columns.spans:
+                yield rows, columns
+
 
 def plan(
     frame_hw: tuple[int, int],
@@ -191,10 +197,10 @@ def stitch(tiles: NDArray[Any], plan: Plan) -> NDArray[Any]:
     if tiles.shape != (plan.count, 1, *plan.tile_hw):
         raise ValueError(f"plan of {plan.count} tiles {plan.tile_hw}, got {tiles.shape}")
     stitched = np.empty(plan.frame_hw, tiles.dtype)
-    maps = iter(tiles[:, 0])
-    for top, (y0, y1) in zip(plan.rows.starts, plan.rows.spans, strict=True):
-        for left, (x0, x1) in zip(plan.columns.starts, plan.columns.spans, strict=True):
-            stitched[y0:y1, x0:x1] = next(maps)[y0 - top : y1 - top, x0 - left : x1 - left]
+    for tile, (top, left), ((y0, y1), (x0, x1)) in zip(
+        tiles[:, 0], plan.origins(), plan.spans(), strict=True
+    ):
+        stitched[y0:y1, x0:x1] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
     return stitched
 
 

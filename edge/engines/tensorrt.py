@@ -182,11 +182,7 @@ class Lane:
         if at["canvas"] != at["host canvas"]:
             cuda.copy(at["canvas"], at["host canvas"], 3 * canvas_width, canvas_height, stream)
         origins = list(self._layout.origins())
-        spans = [
-            (rows, columns)
-            for rows in self._layout.rows.spans
-            for columns in self._layout.columns.spans
-        ]
+        spans = list(self._layout.spans())
         tile_height, tile_width = self._layout.tile_hw
         for first in range(0, len(origins), self._batch):
             chosen = range(first, min(first + self._batch, len(origins)))
