@@ -24,7 +24,10 @@ clean:
 
 $(DEMO)/.ready: EXTRA := cpu
 $(TEST)/.ready: EXTRA := dev
+# Its dependency opencv-python would overwrite opencv-python-headless.
+$(TEST)/.ready: ALONE := sahi
 .venv/%/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
+	$(if $(ALONE),$(@D)/bin/pip install --quiet --constraint constraints.txt --no-deps $(ALONE))
 	touch $@

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.engines.flavour import FLAVOURS, open_flavour
-from edge.errors import ToolError, needs, reported
+from edge.errors import BadArgumentError, ToolError, needs, reported
+from edge.files import new_folder
 
 if TYPE_CHECKING:
     from bench.delay import DelayResult
+    from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
+    from bench.layers import LayersResult
+    from bench.peers import PeersResult
     from bench.pipeline import PipelineResult
     from bench.training import TrainingResult
 
@@ -28,7 +35,14 @@ JSON = click.option(
 
 
 def _show(
-    result: DelayResult | EnginesResult | GpuCheck | PipelineResult | TrainingResult,
+    result: DelayResult
+    | EnergyResult
+    | EnginesResult
+    | GpuCheck
+    | LayersResult
+    | PeersResult
+    | PipelineResult
+    | TrainingResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
@@ -42,17 +56,176 @@ def _show(
         write_json(json_path, {"machine": machine, **asdict(result)})
 
 
+class Percent(click.FloatRange):
+    """A share such as 5%, as 5.0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text: Any = str(value).removesuffix("%")
+        percent = float(super().convert(text, param, ctx))
+        if math.isnan(percent):  # within every range, as it is below and above nothing
+            self.fail(f"{value!r} is not a percentage such as 5%", param, ctx)
+        return percent
+
+
 @click.group(invoke_without_command=True)
-@click.option("--all-models", is_flag=True, help="Parameters and FLOPs beside the paper's Table 4.")
+@click.option(
+    "--all-models", is_flag=True, help="Every network on every backend here, beside Table 4."
+)
+@click.option("--model", "models", multiple=True, help="This network only; may be repeated.")
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    show_default=True,
+    help="Seconds that the runs of one network, backend and precision may take.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="New folder for report.json, .csv, .md and .html.",
+)
 @click.pass_context
-def bench(context: click.Context, all_models: bool) -> None:
-    """Measure the toolkit on this machine, against the paper."""
-    if all_models:
-        with reported(), needs("bench"):
-            from bench.paper import as_text, table_4
-        click.echo(as_text(table_4()))
-    elif context.invoked_subcommand is None:
+def bench(
+    context: click.Context,
+    all_models: bool,
+    models: tuple[str, ...],
+    limit_s: float,
+    out: Path | None,
+) -> None:
+    """Measure the toolkit on this machine, against the paper.
+
+    \b
+    bench --all-models --out report
+    bench compare earlier/report.json report/report.json --fail-above 5%
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not (all_models or models):
         click.echo(context.get_help())
+        return
+    with reported():
+        with needs("bench"):
+            from bench.models import ALL_MODELS
+            from train.models.catalogue import MODELS
+        for key in models:
+            if key not in MODELS:
+                raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")
+        if out:
+            new_folder(out)
+        _measure_models(ALL_MODELS if all_models else tuple(dict.fromkeys(models)), limit_s, out)
+
+
+def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from bench.machine import describe
+    from bench.models import measure
+    from bench.report import Report
+
+    machine = describe()  # before the load of the runs
+    columns = (
+        TimeElapsedColumn(),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        report = Report(machine, measure(models, limit_s, progress))
+    if out:
+        report.write(out)
+    # A pipe or a file has no width, and tables are not to be cut there.
+    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console.print(", ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
+    for table in report.as_tables():
+        console.print(table)
+    for remark in report.remarks():
+        console.print(remark, highlight=False)
+    if out:
+        click.echo(out / "report.html")
+
+
+@bench.command()
+@click.argument("before", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("after", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--fail-above", type=Percent(), help="Exit with 1 if anything got worse by more.")
+def compare(before: Path, after: Path, fail_above: float | None) -> None:
+    """What changed beyond noise between two report.json of bench --all-models."""
+    with reported():
+        with needs("bench"):
+            from bench.compare import compare as run
+            from bench.report import read_report
+        found = run(read_report(before), read_report(after))
+        click.echo(found.as_text())
+        if fail_above is not None and (worse := found.worse(fail_above)):
+            names = "; ".join(f"{c.row}: {c.what} {c.ratio - 1:+.1%}" for c in worse)
+            raise ToolError(f"{len(worse)} worse by more than {fail_above:g}%: {names}")
+
+
+@bench.command()
+@click.option("--engine", default="half_mrunet", show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True)
+@JSON
+def energy(engine: str, seconds: float, json_path: Path | None) -> None:
+    """Joules a frame, where the GPU or the board tells its power."""
+    with reported():
+        with needs("bench"):
+            from bench.energy import measure
+        _show(measure(engine, seconds), json_path)
+
+
+@bench.command()
+@click.option("--engine", default="half_mrunet", show_default=True)
+@click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also draw a flame picture, .svg or .png.",
+)
+@JSON
+def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None) -> None:
+    """Where the time goes within a network: a table of its layers, the slowest first."""
+    with reported():
+        with needs("bench"):
+            from bench import flame
+            from bench.layers import measure
+        if picture:
+            flame.check(picture)
+        result = measure(engine, runs)
+        _show(result, json_path)
+        if picture:
+            flame.write(result, picture)
+            click.echo(picture)
+
+
+@bench.command()
+@click.option("--model", default="half_mrunet", show_default=True, help="A shipped network.")
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds that the runs of each way may take.",
+)
+@JSON
+def peers(model: str, limit_s: float, json_path: Path | None) -> None:
+    """Our frames beside others' ways: SAHI, a loop over 16 crops, torch, OpenVINO."""
+    with reported():
+        with needs("peers"):
+            from bench.peers import measure
+        _show(measure(model, limit_s), json_path)
 
 
 @bench.command()

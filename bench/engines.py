@@ -9,28 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-import torch
 from tabulate import tabulate
 
-from edge.engines import shipped
-from edge.engines.engine import OUTPUT, EngineInfo
+from bench.networks import SIDE, open_network
+from edge.engines.engine import OUTPUT
 from edge.engines.flavour import Flavour
 from export.build import build_plan
-from export.calibration import histograms
-from export.fp16 import fp16
-from export.graph import PRECISIONS, Probe, read_graph
-from export.int8 import Placement, activations, int8
+from export.graph import Probe
 from export.search import as_on_gpu
-from export.trace import check_trace, to_onnx
-from export.write import Target
-from train.checkpoint import Checkpoint, Normalisation
+from export.write import planned_profile
 from train.data.synth import scene
-from train.models.catalogue import MODELS, PAPER_MODELS, build
+from train.models.catalogue import MODELS, PAPER_MODELS
 
 FRAME_HW = (1440, 1440)
-# Of the crop that calibrates and compares, px: a multiple of every network's pooling.
-CROP = 128
 
 
 @dataclass(frozen=True)
@@ -105,10 +96,10 @@ def measure(
 
 
 def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> Iterator[EngineRow]:
-    graphs, info = in_every_precision(key)
-    target = Target(flavour, tuple(compute_capabilities), FRAME_HW, None, None)
-    profile = target.profile(info.multiple, info.halo)
-    tiles = scene(np.random.default_rng(1), CROP, CROP, particles=5).image[None]
+    network = open_network(key)
+    graphs, info = network.graphs, network.info
+    profile = planned_profile(FRAME_HW, info.multiple, info.halo)
+    tiles = scene(np.random.default_rng(1), SIDE, SIDE, particles=5).image[None]
     expected = Probe(graphs["fp32"], [OUTPUT]).run(tiles)[OUTPUT].astype(np.int16)
     for precision, graph in graphs.items():
         found = as_on_gpu(graph)(tiles) if precision != "fp32" else expected
@@ -123,27 +114,3 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
             onnx_mb=round(graph.ByteSize() / 1e6, 3),
             max_grey_levels=int(np.abs(found - expected).max()),
         )
-
-
-def in_every_precision(key: str) -> tuple[dict[str, onnx.ModelProto], EngineInfo]:
-    """A network's graph in each of `PRECISIONS`: of the shipped weights, or else of random ones.
-
-    INT8 is calibrated on one painted scene.
-
-    Raises:
-        ToolError: an export differs from torch.
-    """
-    if key in shipped():
-        model, info = read_graph(shipped()[key])
-    else:
-        torch.manual_seed(0)
-        spec = MODELS[key]
-        normalisation = Normalisation((128.0,) * 3, (40.0,) * 3)
-        checkpoint = Checkpoint(spec, normalisation, 0.5, 0.5, {}, build(spec).state_dict())
-        model, info = to_onnx(checkpoint)
-        check_trace(model, checkpoint)
-    image = scene(np.random.default_rng(0), CROP, CROP, particles=5).image
-    seen = histograms(model, activations(model), [image])
-    ranges = {name: histogram.minmax() for name, histogram in seen.items()}
-    made = (model, fp16(model), int8(model, ranges, Placement()))
-    return dict(zip(PRECISIONS, made, strict=True)), info

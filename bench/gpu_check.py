@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from bench.engines import FRAME_HW, in_every_precision
+from bench.backends import write_plan
+from bench.engines import FRAME_HW
 from bench.machine import mb_per_1000_frames, memory_mb
-from edge import tiling
+from bench.networks import Network, open_network
 from edge.engines import open_engine
-from edge.engines.engine import Engine, EngineInfo, Frames
+from edge.engines.engine import Engine, Frames
 from edge.engines.flavour import Flavour
 from edge.engines.profile import Profile
-from edge.engines.sidecar import Sidecar, sha256, sidecar_path
 from edge.engines.tiled import TiledFrames
 from edge.errors import ToolError
 from edge.frame import Frame
@@ -29,8 +28,7 @@ from edge.gpu import find_gpu
 from edge.latency import Stopwatch
 from edge.pipeline import Policy
 from edge.run import run
-from export.build import build_plan
-from export.write import Target
+from export.write import planned_profile
 from train.data.synth import scene
 from train.models.catalogue import PAPER_MODELS
 
@@ -140,9 +138,9 @@ def measure(flavour: Flavour) -> GpuCheck:
     rows: list[GpuRow] = []
     device, growth = "", 0.0
     for key in PAPER_MODELS:
-        graphs, info = in_every_precision(key)
-        for precision, graph in graphs.items():
-            with _built(graph, info, precision, flavour) as subject:
+        network = open_network(key)
+        for precision in network.graphs:
+            with _built(network, precision, flavour) as subject:
                 device = subject.engine.device
                 rows.append(_row(subject, images))
                 if (key, precision) == ("half_mrunet", "fp16"):
@@ -175,36 +173,19 @@ class Subject:
 
 
 @contextlib.contextmanager
-def _built(
-    graph: onnx.ModelProto, info: EngineInfo, precision: str, flavour: Flavour
-) -> Iterator[Subject]:
-    profile = Target(flavour, (), FRAME_HW, None, None).profile(info.multiple, info.halo)
-    built = build_plan(graph, flavour, profile)
-    onnx.helper.set_model_props(graph, info.metadata())
+def _built(network: Network, precision: str, flavour: Flavour) -> Iterator[Subject]:
+    info = network.info
+    profile = planned_profile(FRAME_HW, info.multiple, info.halo)
     with tempfile.TemporaryDirectory() as folder:
         path, graph_path = Path(folder) / "engine.trt", Path(folder) / "engine.onnx"
-        path.write_bytes(built.plan)
-        graph_path.write_bytes(graph.SerializeToString())
-        Sidecar(
-            info=info,
-            precision=precision,
-            engine_sha256=sha256(path),
-            onnx_sha256=sha256(graph_path),
-            checkpoint_sha256=None,
-            profile=profile,
-            flavour=flavour.name,
-            version=flavour.version,
-            device=built.device,
-            compute_capabilities=built.compute_capabilities,
-            verification={},
-        ).write(sidecar_path(path))
+        build_s = write_plan(network, precision, flavour, profile, path)
+        graph_path.write_bytes(network.graphs[precision].SerializeToString())
         with (
             contextlib.closing(open_engine(str(path))) as engine,
             contextlib.closing(open_engine(str(graph_path))) as reference,
         ):
-            yield Subject(
-                engine, reference, precision, profile, built.seconds, len(built.plan) / 1e6
-            )
+            engine_mb = path.stat().st_size / 1e6
+            yield Subject(engine, reference, precision, profile, build_s, engine_mb)
 
 
 def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
@@ -218,10 +199,9 @@ def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
             with clock.stage("frame"):
                 _through(frames, images[index % len(images)])
     info = engine.info
-    layout = tiling.plan_fixed(
-        FRAME_HW, subject.profile.tile_hw, multiple=info.multiple, halo=info.halo
+    expected = _through(
+        TiledFrames(engine.layout(FRAME_HW), subject.reference.run, Stopwatch()), images[0]
     )
-    expected = _through(TiledFrames(layout, subject.reference.run, Stopwatch()), images[0])
     summary = run(MemorySource(images, PIPELINED), engine, [], Policy.EVERY, lambda _: None)
     return GpuRow(
         model=info.model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from train.models.catalogue import MODELS
@@ -10,39 +11,34 @@ from train.paper import TABLE_4
 
 
 @dataclass(frozen=True)
-class Row:
-    """One network: our exact counts beside the paper's printed ones."""
+class PaperRow:
+    """One network: our exact counts beside the paper's printed ones, None where it prints none.
 
+    Attributes:
+        params: number of parameters; the paper prints millions, truncated.
+        flops: of a 512x512 image; the paper prints 10**9, rounded.
+        matches: whether ours, printed so, are the paper's digits; None where it has none.
+    """
+
+    model: str
     title: str
     params: int
     flops: int
-    paper_params: str
-    paper_flops: str
-
-    @property
-    def matches(self) -> bool:
-        """Table 4 truncates parameters and rounds FLOPs."""
-        params = f"{math.floor(self.params / 100) / 1e4:.4f}"
-        return (params, f"{self.flops / 1e9:.1f}") == (self.paper_params, self.paper_flops)
+    paper_params: str | None
+    paper_flops: str | None
+    matches: bool | None
 
 
-def table_4() -> list[Row]:
-    """Our Table 4, in the paper's order."""
-    return [
-        Row(MODELS[key].title, MODELS[key].params(), MODELS[key].flops(), *printed)
-        for key, printed in TABLE_4.items()
-    ]
+def table_4(models: Sequence[str]) -> list[PaperRow]:
+    """Our Table 4 for these keys of the catalogue."""
+    return [_row(key) for key in models]
 
 
-def as_text(rows: list[Row]) -> str:
-    """The table for a terminal."""
-    lines = [
-        f"{'':<22}{'parameters':>12}{'paper, M':>10}{'FLOPs at 512x512':>18}"
-        f"{'paper, G':>10}{'match':>7}"
-    ]
-    lines += [
-        f"{row.title:<22}{row.params:>12,}{row.paper_params:>10}{row.flops:>18,}"
-        f"{row.paper_flops:>10}{'yes' if row.matches else 'no':>7}"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def _row(key: str) -> PaperRow:
+    spec = MODELS[key]
+    params, flops = spec.params(), spec.flops()
+    printed = TABLE_4.get(key)
+    if printed is None:
+        return PaperRow(key, spec.title, params, flops, None, None, None)
+    ours = (f"{math.floor(params / 100) / 1e4:.4f}", f"{flops / 1e9:.1f}")
+    return PaperRow(key, spec.title, params, flops, *printed, matches=ours == printed)

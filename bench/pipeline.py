@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from bench.machine import memory_mb
-from edge import latency
+from edge import latency, tiling
 from edge.engines import open_engine
 from edge.engines.engine import Engine
 from edge.engines.tiled import ENGINE_STAGE
@@ -36,6 +36,9 @@ class PipelineResult:
     `frames_per_second` are of the run, as edge-run reports them; `efficiency` is what of the
     engine's own rate is left, 1 when the other stages cost nothing.
 
+    The frame was cut into `tiles`, `megapixels` for the network; the paper's grid
+    (`edge.tiling.paper_grid`) would be `paper_tiles` and `paper_megapixels`.
+
     From outside: `peak_memory_mb` of the process in MB of 10**6 bytes, `first_mask_s` from
     starting it to its first mask on disk.
     """
@@ -49,6 +52,10 @@ class PipelineResult:
     frames_per_second: float
     alone_ms: float
     efficiency: float
+    tiles: int
+    megapixels: float
+    paper_tiles: int
+    paper_megapixels: float
     peak_memory_mb: float
     first_mask_s: float
 
@@ -60,6 +67,9 @@ class PipelineResult:
             f"{self.frames_per_second:.3f} frames a second, the engine alone "
             f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
             f"efficiency {self.efficiency:.3f}",
+            f"{self.tiles} tiles of {self.megapixels:.2f} megapixels in all, the paper's grid "
+            f"{self.paper_tiles} of {self.paper_megapixels:.2f}: "
+            f"{self.paper_megapixels / self.megapixels:.2f} times as many",
             f"peak memory {self.peak_memory_mb:.0f} MB; "
             f"first mask after {self.first_mask_s:.2f} s, "
             f"{self.first_mask_s - self.alone_ms / 1e3:.2f} s of it besides the engine",
@@ -84,6 +94,8 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
         first_mask_s, peak_memory_mb = _watched(command, out / "masks")
         with contextlib.closing(open_engine(engine_name)) as engine:
             summary, alone_s = _beside_alone(engine, photos, (side, side), Path(folder) / "here")
+            layout = engine.layout((side, side))
+            grid = tiling.paper_grid((side, side), engine.info.multiple)
     return PipelineResult(
         engine=engine_name,
         device=summary.device,
@@ -94,6 +106,10 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
         frames_per_second=summary.frames_per_second,
         alone_ms=round(alone_s * 1e3, 3),
         efficiency=round(summary.frames_per_second * alone_s, 4),
+        tiles=layout.count,
+        megapixels=round(layout.pixels / 1e6, 3),
+        paper_tiles=grid.count,
+        paper_megapixels=round(grid.pixels / 1e6, 3),
         peak_memory_mb=peak_memory_mb,
         first_mask_s=first_mask_s,
     )

@@ -7,19 +7,29 @@ width are dynamic.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.errors import ToolError
-from export.graph import TOLERANCE, Probe, content_hash, probability_tensor
-from train.checkpoint import Checkpoint, exact_probability, probability
+from export.graph import (
+    TOLERANCE,
+    Probe,
+    content_hash,
+    probability_tensor,
+    producers_of,
+    weights_of,
+)
+from train.checkpoint import Checkpoint, Normalisation, exact_probability, probability
 from train.data.synth import scene
+from train.models.catalogue import MODELS
 
 OPSET = 18
 # (tiles, height, width) that are compared with torch.
@@ -59,8 +69,7 @@ class EngineGraph(nn.Module):
 
 def to_onnx(checkpoint: Checkpoint) -> tuple[onnx.ModelProto, EngineInfo]:
     """The float32 ONNX graph of `checkpoint`, with its `EngineInfo`, which is also its metadata."""
-    spec = checkpoint.spec
-    multiple = spec.multiple
+    multiple = checkpoint.spec.multiple
     # Two of everything, so that the exporter does not take a size of one for a constant.
     example = torch.zeros(2, 4 * multiple, 6 * multiple, 3, dtype=torch.uint8)
     sizes = {0: torch.export.Dim("batch")}
@@ -85,19 +94,62 @@ def to_onnx(checkpoint: Checkpoint) -> tuple[onnx.ModelProto, EngineInfo]:
     assert program is not None
     model = program.model_proto
     _forget_origin(model)
-    info = EngineInfo(
-        model=spec.key,
-        halo=spec.receptive_field_radius(),
-        multiple=multiple,
-        threshold=checkpoint.threshold,
-        mean=checkpoint.normalisation.mean,
-        std=checkpoint.normalisation.std,
-        training=checkpoint.training,
-        content_hash=content_hash(model),
-    )
+    info = info_of(checkpoint, content_hash(model))
     onnx.helper.set_model_props(model, info.metadata())
     onnx.checker.check_model(model, full_check=True)
     return model, info
+
+
+def info_of(checkpoint: Checkpoint, hash_: str) -> EngineInfo:
+    """What an engine of `checkpoint` says about itself, with that content hash."""
+    spec, normalisation = checkpoint.spec, checkpoint.normalisation
+    return EngineInfo(
+        model=spec.key,
+        halo=spec.receptive_field_radius(),
+        multiple=spec.multiple,
+        threshold=checkpoint.threshold,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        training=checkpoint.training,
+        content_hash=hash_,
+    )
+
+
+def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
+    """The checkpoint that `to_onnx` made a graph of, which must be in float32 and not joined.
+
+    Raises:
+        ToolError: the graph is of a network outside the catalogue, or was rewritten since.
+    """
+    if info.model not in MODELS:
+        raise ToolError(f"{info.model}: not in the catalogue, so its graph is no network in torch")
+    values = {name: numpy_helper.to_array(item) for name, item in weights_of(model).items()}
+    prefix = "network."
+    weights = {
+        name.removeprefix(prefix): torch.from_numpy(value.copy())
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
+    # The last step before the sigmoid adds log(prior / (1 - prior)), `exact_probability`.
+    producers = producers_of(model)
+    added = producers[producers[probability_tensor(model)].input[0]]
+    log_odds = values[added.input[1]].item() if added.op_type == "Add" else 0.0
+    checkpoint = Checkpoint(
+        spec=MODELS[info.model],
+        normalisation=Normalisation(info.mean, info.std),
+        prior=1 / (1 + math.exp(-log_odds)),
+        threshold=info.threshold,
+        training=info.training,
+        weights=weights,
+    )
+    try:
+        checkpoint.module()
+    except RuntimeError:
+        raise ToolError(
+            f"the graph of {info.model} does not hold its weights as torch has them: give one "
+            f"whose convolutions are in float32 and not joined"
+        ) from None
+    return checkpoint
 
 
 def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:

@@ -56,24 +56,29 @@ class Target:
     tile_hw: tuple[int, int] | None
     batch: tuple[int, int, int] | None
 
-    def profile(self, multiple: int, halo: int) -> Profile:
-        """Tile and batches for a network of that halo and those multiples, px.
 
-        Raises:
-            BadArgumentError: tile or batch cannot be.
-        """
-        try:
-            if self.tile_hw is None:
-                layout = tiling.plan(self.frame_hw, multiple=multiple, halo=halo)
-            else:
-                layout = tiling.plan_fixed(
-                    self.frame_hw, self.tile_hw, multiple=multiple, halo=halo
-                )
-            # Batches of equal size: nine tiles come as three times three.
-            usual = -(-layout.count // -(-layout.count // MAX_BATCH))
-            return Profile(layout.tile_hw, self.batch or (1, usual, usual))
-        except (ToolError, ValueError) as error:
-            raise BadArgumentError(f"tile or batch: {error}") from None
+def planned_profile(
+    frame_hw: tuple[int, int],
+    multiple: int,
+    halo: int,
+    tile_hw: tuple[int, int] | None = None,
+    batch: tuple[int, int, int] | None = None,
+) -> Profile:
+    """Tile and batches, where they are not given, for a network of that halo and multiples, px.
+
+    Raises:
+        BadArgumentError: tile or batch cannot be.
+    """
+    try:
+        if tile_hw is None:
+            layout = tiling.plan(frame_hw, multiple=multiple, halo=halo)
+        else:
+            layout = tiling.plan_fixed(frame_hw, tile_hw, multiple=multiple, halo=halo)
+        # Batches of equal size: nine tiles come as three times three.
+        usual = -(-layout.count // -(-layout.count // MAX_BATCH))
+        return Profile(layout.tile_hw, batch or (1, usual, usual))
+    except (ToolError, ValueError) as error:
+        raise BadArgumentError(f"tile or batch: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,11 @@ def export(
     if target:
         targets_of(target.flavour, find_gpu(), target.compute_capabilities)
     source = open_source(path)
-    profile = target.profile(source.multiple, source.halo) if target else None
+    profile = None
+    if target:
+        profile = planned_profile(
+            target.frame_hw, source.multiple, source.halo, target.tile_hw, target.batch
+        )
     precision = _chosen_precision(source, precision, photos)
     max_drop = MAX_DROP[precision] if max_drop is None else max_drop
     crops = of_folder(photos, source.multiple) if photos else painted()

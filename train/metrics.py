@@ -87,6 +87,12 @@ LABELS = {
 }
 
 
+def mask_iou(mask: NDArray[Any], other: NDArray[Any]) -> float:
+    """Overlap of two masks (H,W), 0..1 (Eq. 33); 1 where neither holds any pixel."""
+    counts = Counts.of(mask, other)
+    return counts.iou() if counts.tp + counts.fp + counts.fn else 1.0
+
+
 @dataclass
 class GreyLevels:
     """How often each uint8 probability fell on a particle and on background.

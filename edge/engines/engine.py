@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.latency import Stopwatch
+from edge.tiling import Plan
 
 INPUT, OUTPUT = "image", "probability"
 
@@ -147,6 +148,14 @@ class Engine(Protocol):
 
         Raises:
             ToolError: the engine fails.
+        """
+        ...
+
+    def layout(self, frame_hw: tuple[int, int]) -> Plan:
+        """How it cuts frames of that size, px.
+
+        Raises:
+            ToolError: it cannot take frames of that size.
         """
         ...
 

@@ -1,10 +1,9 @@
-"""Engines in ONNX Runtime: TensorRT, CUDA or CPU, whichever is there first."""
+"""Engines in ONNX Runtime: TensorRT, CUDA, OpenVINO or CPU, whichever is there first."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,24 @@ from edge.engines.tiled import TiledFrames
 from edge.errors import ToolError, needs
 from edge.latency import Stopwatch
 
-# glibc's mallopt: from this size on, blocks come from the system and go back to it.
-M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 16 << 20
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+PROVIDERS = (
+    "TensorrtExecutionProvider",
+    "CUDAExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "CPUExecutionProvider",
+)
+ON_GPU = PROVIDERS[:2]
 
 
 class OnnxEngine:
     """An .onnx file of ours in ONNX Runtime.
+
+    Args:
+        providers: ONNX Runtime's names of what may run it, the first that is there.
+
+    Attributes:
+        batch: tiles at a time.
+        session: ONNX Runtime's own.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -33,20 +43,19 @@ class OnnxEngine:
     device: str
     depth = 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, providers: Sequence[str] = PROVIDERS) -> None:
         with needs("cpu"):
             import onnxruntime
-        _give_large_blocks_back()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # a provider that cannot start is told by `device`
-        # Without its arena it gives memory back, a third less; without spinning the other stages
-        # have the cores to themselves between runs.
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A pattern would hold all tensors of a run a second time, beside those of the first run.
+        # Threads that spin between layers are faster; between runs the other stages have the cores.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         available = onnxruntime.get_available_providers()
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=[p for p in PROVIDERS if p in available]
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=[p for p in providers if p in available]
             )
         # ONNX Runtime's exceptions share no base class of their own.
         except Exception as error:
@@ -54,16 +63,16 @@ class OnnxEngine:
                 f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); "
                 f"write the engine again with export-trt"
             ) from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        metadata = self.session.get_modelmeta().custom_metadata_map
         self.info = EngineInfo.from_metadata(metadata, str(path))
-        provider = self._session.get_providers()[0]
+        provider = self.session.get_providers()[0]
         self.device = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
         # On a CPU a batch only takes memory: its tiles are computed one after the other anyway.
-        self._batch = 1 if provider == "CPUExecutionProvider" else 16
+        self.batch = 16 if provider in ON_GPU else 1
 
     def close(self) -> None:
         """As `Engine.close`."""
-        del self._session
+        del self.session
 
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
@@ -73,33 +82,26 @@ class OnnxEngine:
         """
         count, height, width, _ = tiles.shape
         probability = np.empty((count, 1, height, width), np.uint8)
-        for start in range(0, count, self._batch):
-            chosen = slice(start, start + self._batch)
+        for start in range(0, count, self.batch):
+            chosen = slice(start, start + self.batch)
             try:
-                (probability[chosen],) = self._session.run([OUTPUT], {INPUT: tiles[chosen]})
+                (probability[chosen],) = self.session.run([OUTPUT], {INPUT: tiles[chosen]})
             except Exception as error:
                 raise ToolError(
                     f"the engine failed in ONNX Runtime: {_first_line(error)}"
                 ) from error
         return probability
 
+    def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:
+        """As `Engine.layout`: the tiles of the fewest pixels."""
+        return tiling.plan(frame_hw, multiple=self.info.multiple, halo=self.info.halo)
+
     @contextlib.contextmanager
     def frames(
         self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
     ) -> Iterator[TiledFrames]:
-        """As `Engine.frames`, with the tiles of the fewest pixels; one frame at a time."""
-        info = self.info
-        plan = tiling.plan(frame_hw, multiple=info.multiple, halo=info.halo)
-        yield TiledFrames(plan, self.run, clock)
-
-
-def _give_large_blocks_back() -> None:
-    """Stop glibc from keeping blocks of up to 32 MB, as large as what lies between two layers.
-
-    It would hoard them, thread by thread: half the peak memory of a run.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        """As `Engine.frames`, one frame at a time."""
+        yield TiledFrames(self.layout(frame_hw), self.run, clock)
 
 
 def _first_line(error: Exception) -> str:

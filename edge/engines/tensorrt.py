@@ -87,14 +87,18 @@ class TensorRtEngine:
                 found[0] = frames.finish()
         return maps
 
+    def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:
+        """As `Engine.layout`: tiles of the profile's size."""
+        return tiling.plan_fixed(
+            frame_hw, self.profile.tile_hw, multiple=self.info.multiple, halo=self.info.halo
+        )
+
     @contextlib.contextmanager
     def frames(
         self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
     ) -> Iterator[DeviceFrames]:
-        """As `Engine.frames`; frames are cut into tiles of the profile's size."""
-        layout = tiling.plan_fixed(
-            frame_hw, self.profile.tile_hw, multiple=self.info.multiple, halo=self.info.halo
-        )
+        """As `Engine.frames`."""
+        layout = self.layout(frame_hw)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._cuda.attached())
             lanes = [

@@ -3,12 +3,11 @@
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
 
+import bench.backends
 import bench.gpu_check
 from bench.gpu_check import measure
-from edge.engines import open_engine
 from edge.engines.flavour import Flavour
 from edge.errors import ToolError
 from edge.gpu import find_gpu
@@ -24,12 +23,11 @@ def check(folder: str) -> None:
 
     def build(graph, flavour, profile) -> Built:
         path = Path(folder) / f"{next(graphs)}.onnx"
-        onnx.helper.set_model_props(graph, open_engine("half_mrunet").info.metadata())
         path.write_bytes(graph.SerializeToString())
         return Built(twin.plan(path, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
+    bench.backends.build_plan = build
     for name, value in {
-        "build_plan": build,
         "PAPER_MODELS": ("half_mrunet",),
         "FRAME_HW": (160, 128),
         "WARM_UP": 4,

@@ -6,12 +6,14 @@ that it computes, its tile and its batches.
 
 import ctypes
 import json
+import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import load
 
 from edge.engines.engine import INPUT, OUTPUT
 from edge.engines.onnx import OnnxEngine
@@ -30,6 +32,11 @@ class DataType(Enum):
 
 def plan(onnx: Path, tile_hw: tuple[int, int], batch: tuple[int, int, int]) -> bytes:
     return json.dumps({"onnx": str(onnx), "tile_hw": tile_hw, "batch": batch}).encode()
+
+
+class IProfiler:
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
 
 
 class LayerInformationFormat(Enum):
@@ -53,6 +60,7 @@ class Engine:
 
     def __init__(self, onnx: str, tile_hw: list[int], batch: list[int]) -> None:
         self._network = OnnxEngine(Path(onnx))
+        self._path = Path(onnx)
         self._tile_hw, self._batch = tile_hw, batch
 
     def get_tensor_name(self, index: int) -> str:
@@ -68,7 +76,7 @@ class Engine:
         return Inspector()
 
     def create_execution_context(self) -> "Context":
-        return Context(self._network)
+        return Context(self._network, self._path)
 
 
 class Inspector:
@@ -76,9 +84,27 @@ class Inspector:
         return json.dumps({"Layers": ["conv"] * 22})
 
 
+def layer_names(onnx: Path) -> list[str]:
+    """Layers as TensorRT names them: fused, through Myelin, inserted, and none of the graph's."""
+    nodes = list(load(onnx).graph.node)
+    relus = {node.input[0]: node for node in nodes if node.op_type == "Relu"}
+    first = next(node for node in nodes if node.op_type == "Conv")
+    names = [f"Reformatting CopyNode for Input Tensor 0 to {first.name}"]
+    for node in nodes:
+        relu = relus.get(node.output[0])
+        if node.op_type == "Conv":
+            names.append(f"{node.name} + {relu.name}" if relu else node.name)
+        elif node.op_type != "Relu":
+            names.append(f"{node.name}_myl0_{len(names)}")
+    return [*names, f"__myl_MulRound_myl0_{len(names)}"]
+
+
 class Context:
-    def __init__(self, network: OnnxEngine) -> None:
-        self._network = network
+    # A profiled run is waited for, and reports the same time of each layer.
+    profiler: IProfiler | None = None
+
+    def __init__(self, network: OnnxEngine, onnx: Path) -> None:
+        self._network, self._onnx = network, onnx
         self._shape: tuple[int, ...] = ()
         self._addresses: dict[str, int] = {}
         # The driver calls it when the stream comes to it, in a capture as often as it is launched.
@@ -94,7 +120,15 @@ class Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         driver = ctypes.CDLL("libcuda.so.1")
-        return not driver.cuLaunchHostFunc(ctypes.c_void_p(stream), self._function, None)
+        start = time.perf_counter()
+        failed = driver.cuLaunchHostFunc(ctypes.c_void_p(stream), self._function, None)
+        if self.profiler:
+            driver.cuStreamSynchronize(ctypes.c_void_p(stream))
+            milliseconds = (time.perf_counter() - start) * 1e3
+            names = layer_names(self._onnx)
+            for name in names:
+                self.profiler.report_layer_time(name, milliseconds / len(names))
+        return not failed
 
     def _compute(self) -> None:
         count, height, width, _ = self._shape

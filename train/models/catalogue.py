@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -57,6 +57,27 @@ MODELS: dict[str, ModelSpec] = {
             bottom=33,
             residual=(32,),
             head_kernel=3,
+        ),
+        # Twins of the two whose widths are all multiples of 8, the nearest that a block can have.
+        MultiResSpec(
+            key="half_mrunet8",
+            title="Half MultiResUNet in eights",
+            stem=16,
+            encoder=(24, 32),
+            bottom=64,
+            residual=(32, 64),
+            head_kernel=3,
+            step=8,
+        ),
+        MultiResSpec(
+            key="quarter_mrunet8",
+            title="Quarter MultiResUNet in eights",
+            stem=16,
+            encoder=(24,),
+            bottom=32,
+            residual=(32,),
+            head_kernel=3,
+            step=8,
         ),
         # Section 4.6: four times the channels, which was no better.
         MultiResSpec(
@@ -155,14 +176,15 @@ def _parsed(description: Mapping[str, Any]) -> ModelSpec:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {family!r}")
     kind = FAMILIES[family]
     expected = [field.name for field in fields(kind)]
-    for name in expected:
-        if name not in description:
-            raise ValueError(f"lacks {name}")
+    for field in fields(kind):
+        if field.name not in description and field.default is MISSING:
+            raise ValueError(f"lacks {field.name}")
     for name in description:
         if name not in ("family", *expected):
             raise ValueError(f"has an unknown field {name!r}; {family} has {', '.join(expected)}")
     types = get_type_hints(kind)
-    return kind(**{name: _typed(description[name], types[name], name) for name in expected})
+    given = [name for name in expected if name in description]
+    return kind(**{name: _typed(description[name], types[name], name) for name in given})
 
 
 def _typed(value: Any, expected: Any, name: str) -> Any:

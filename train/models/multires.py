@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,14 +14,13 @@ from train.models.spec import MultiResSpec
 class MultiResBlock(nn.Module):
     """Three 3x3 convolutions in a row, all kept, plus a 1x1 shortcut (Eqs. 10-14)."""
 
-    def __init__(self, cin: int, width: int, conv: type[nn.Conv2d]) -> None:
+    def __init__(self, cin: int, widths: Sequence[int], conv: type[nn.Conv2d]) -> None:
         super().__init__()
-        widths = MultiResSpec.block_widths(width)
         inputs = (cin, *widths)
         self.convs = nn.ModuleList(
             conv(a, b, 3, padding=1) for a, b in zip(inputs, widths, strict=False)
         )
-        self.shortcut = conv(cin, width, 1)
+        self.shortcut = conv(cin, sum(widths), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         features = []
@@ -59,16 +60,16 @@ class MultiResUNet(nn.Module):
         inputs = (spec.stem, *spec.encoder)
         self.stem = conv(3, spec.stem, 3, padding=1)
         self.encoder = nn.ModuleList(
-            MultiResBlock(cin, width, conv)
+            MultiResBlock(cin, spec.block_widths(width), conv)
             for cin, width in zip(inputs, spec.encoder, strict=False)
         )
-        self.bottom = MultiResBlock(inputs[-1], spec.bottom, conv)
+        self.bottom = MultiResBlock(inputs[-1], spec.block_widths(spec.bottom), conv)
         self.residual = nn.ModuleList(
             _residual_path(cin, width, conv)
             for cin, width in zip(spec.encoder, spec.residual, strict=True)
         )
         self.decoder = nn.ModuleList(
-            MultiResBlock(cin, width, conv)
+            MultiResBlock(cin, spec.block_widths(width), conv)
             for cin, width in zip(spec.decoder_inputs(), spec.encoder, strict=True)
         )
         self.head = nn.Conv2d(spec.encoder[0], 1, spec.head_kernel, padding=spec.head_kernel // 2)

@@ -243,6 +243,8 @@ class MultiResSpec(ModelSpec):
 
     Level 0 is a 3x3 stem without activation, then a MultiRes block; a decoder block has its
     level's encoder width and reads the residual path of the skip and the upsampled level below.
+
+    The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
     """
 
     FAMILY = "multires"
@@ -252,12 +254,15 @@ class MultiResSpec(ModelSpec):
     bottom: int
     residual: tuple[int, ...]
     head_kernel: int
+    step: int = 1
 
     # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
     RESIDUAL_UNITS = 4
     BLOCK_CONVS = 3
 
     def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ValueError(f"step must be 1 or more, is {self.step}")
         _check_levels("encoder", self.encoder, "residual", self.residual)
         super().__post_init__()
 
@@ -265,10 +270,11 @@ class MultiResSpec(ModelSpec):
     def levels(self) -> int:
         return len(self.encoder)
 
-    @staticmethod
-    def block_widths(width: int) -> tuple[int, int, int]:
+    def block_widths(self, width: int) -> tuple[int, int, int]:
         """Widths of the three 3x3 convolutions that make a block `width` channels wide."""
-        first, second = width // 6, width // 3
+        first, second = (
+            (width // share + self.step // 2) // self.step * self.step for share in (6, 3)
+        )
         return first, second, width - first - second
 
     def decoder_inputs(self) -> tuple[int, ...]:

@@ -1,0 +1,140 @@
+"""The ways to run a network on this machine, and why the others are absent."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime
+import torch
+
+from bench.networks import Network
+from bench.torch_engine import TorchEngine
+from edge.engines.engine import Engine
+from edge.engines.flavour import FLAVOURS, TITLES, Flavour, open_flavour
+from edge.engines.onnx import PROVIDERS, OnnxEngine
+from edge.engines.profile import Profile
+from edge.engines.sidecar import Sidecar, sha256, sidecar_path
+from edge.engines.tensorrt import TensorRtEngine
+from edge.errors import ToolError
+from edge.gpu import find_gpu
+from export.build import build_plan
+from export.graph import PRECISIONS
+from train.checkpoint import save
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run a network.
+
+    Attributes:
+        kind: of file that it runs.
+        precisions: of `PRECISIONS`, those that it has.
+        opener: for a precision, what opens an engine at a path; it can be pickled.
+        flavour: TensorRT that builds its plans; None for others.
+    """
+
+    name: str
+    kind: Literal["pt", "onnx", "trt"]
+    precisions: Sequence[str]
+    opener: Callable[[str], Callable[[Path], Engine]]
+    flavour: Flavour | None = None
+
+    def runs(self, engine: Engine) -> bool:
+        """Whether this runs `engine`: ONNX Runtime falls back to another without a word."""
+        return self.kind != "onnx" or self.name.rpartition(" ")[2] in engine.device
+
+    def write(self, network: Network, precision: str, profile: Profile, folder: Path) -> Path:
+        """What an `opener` takes, in `folder`; `profile` is for a plan, the others take any tiles.
+
+        Raises:
+            ToolError: TensorRT refuses the graph.
+        """
+        path = folder / f"{network.info.model}.{precision}.{self.kind}"
+        if self.flavour:
+            write_plan(network, precision, self.flavour, profile, path)
+        elif self.kind == "pt":
+            save(network.checkpoint, path)
+        else:
+            path.write_bytes(network.graphs[precision].SerializeToString())
+        return path
+
+
+def write_plan(
+    network: Network, precision: str, flavour: Flavour, profile: Profile, path: Path
+) -> float:
+    """Build the plan of a network for the GPU that is here, with its sidecar; seconds it took.
+
+    Raises:
+        ToolError: TensorRT refuses the graph.
+    """
+    graph = network.graphs[precision]
+    built = build_plan(graph, flavour, profile)
+    path.write_bytes(built.plan)
+    Sidecar(
+        info=network.info,
+        precision=precision,
+        engine_sha256=sha256(path),
+        onnx_sha256=hashlib.sha256(graph.SerializeToString()).hexdigest(),
+        checkpoint_sha256=None,
+        profile=profile,
+        flavour=flavour.name,
+        version=flavour.version,
+        device=built.device,
+        compute_capabilities=built.compute_capabilities,
+        verification={},
+    ).write(sidecar_path(path))
+    return built.seconds
+
+
+def find_backends() -> tuple[dict[str, Backend], dict[str, str]]:
+    """What runs here by name, and what does not, with the reason."""
+    present: list[Backend] = []
+    absent: dict[str, str] = {}
+    on_gpu = ("fp32", "fp16") if torch.cuda.is_available() else ("fp32",)
+    for name, compiled in (("torch eager", False), ("torch compiled", True)):
+        if compiled and (reason := _cannot_compile()):
+            absent[name] = reason
+            continue
+        opener = functools.partial(_torch, compiled)
+        present.append(Backend(name, "pt", on_gpu, opener))
+    for provider in reversed(PROVIDERS):
+        name = f"ONNX Runtime {provider.removesuffix('ExecutionProvider')}"
+        if provider in onnxruntime.get_available_providers():
+            opener = functools.partial(_onnx, provider)
+            present.append(Backend(name, "onnx", PRECISIONS, opener))
+        else:
+            absent[name] = f"this ONNX Runtime has no {provider}"
+    for key in FLAVOURS:
+        try:
+            flavour = open_flavour(key)
+        except ToolError as error:
+            absent[TITLES[key]] = str(error)
+            continue
+        if find_gpu() is None:
+            absent[TITLES[key]] = "there is no GPU here (or no driver for it)"
+            continue
+        present.append(Backend(TITLES[key], "trt", PRECISIONS, lambda _: TensorRtEngine, flavour))
+    return {backend.name: backend for backend in present}, absent
+
+
+def _torch(compiled: bool, precision: str) -> Callable[[Path], Engine]:
+    return functools.partial(TorchEngine, compiled=compiled, precision=precision)
+
+
+def _onnx(provider: str, _: str) -> Callable[[Path], Engine]:
+    return functools.partial(OnnxEngine, providers=(provider,))
+
+
+def _cannot_compile() -> str:
+    """Why torch cannot compile here, such as for want of a C++ compiler; empty where it can."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.compile(torch.relu)(torch.zeros(8, device=device))
+    except Exception as error:  # of whatever its back end raises
+        return f"torch.compile fails ({str(error).partition(chr(10))[0]})"
+    return ""

@@ -1,0 +1,118 @@
+"""What changed between two reports, beyond their noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from bench.report import Report
+from edge.errors import ToolError
+
+
+@dataclass(frozen=True)
+class Change:
+    """One number of one row in both reports; more is worse.
+
+    Attributes:
+        ratio: after over before; of times, the medians.
+        beyond_noise: the confidence intervals of the medians do not meet. Sizes and memory have
+            no interval: they change by more than 1%.
+    """
+
+    row: str
+    what: str
+    before: float
+    after: float
+    beyond_noise: bool
+
+    @property
+    def ratio(self) -> float:
+        return self.after / self.before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that both reports hold, `changes`, and the names of rows that only one holds."""
+
+    changes: Sequence[Change]
+    only_before: Sequence[str]
+    only_after: Sequence[str]
+    machines_differ: Sequence[str]
+
+    def worse(self, percent: float) -> list[Change]:
+        """Changes beyond noise by more than that."""
+        return [c for c in self.changes if c.beyond_noise and c.ratio > 1 + percent / 100]
+
+    def as_text(self) -> str:
+        """A table of what changed beyond noise, and what cannot be compared."""
+        changed = sorted(
+            (c for c in self.changes if c.beyond_noise), key=lambda c: c.ratio, reverse=True
+        )
+        lines = [f"{len(self.changes)} numbers compared, {len(changed)} changed beyond noise"]
+        if changed:
+            cells = [
+                (c.row, c.what, f"{c.before:,.2f}", f"{c.after:,.2f}", f"{c.ratio - 1:+.1%}")
+                for c in changed
+            ]
+            head = ("", "", "before", "after", "change")
+            lines.append(tabulate(cells, head, tablefmt="github", disable_numparse=True))
+        for where, rows in (("first", self.only_before), ("second", self.only_after)):
+            if rows:
+                lines.append(f"only in the {where}: {'; '.join(rows)}")
+        if self.machines_differ:
+            lines.append(f"the machines differ: {'; '.join(self.machines_differ)}")
+        return "\n\n".join(lines)
+
+
+# Of a machine, what says nothing about which one it is or what it runs.
+MOMENTARY = {"load", "cpu_mhz", "gpu_mhz", "gpu_memory_mhz"}
+SIZES = {"peak_memory_mb": "memory, MB", "gpu_memory_mb": "GPU memory, MB", "engine_mb": "file, MB"}
+TIMES = {"tile_ms": "tile, ms", "frame_ms": "frame, ms"}
+# A size that changes by less is the same.
+SAME_SIZE = 0.01
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Row by row.
+
+    Raises:
+        ToolError: they have no row in common, or are of frames of different size.
+    """
+    if before.result.frame_hw != after.result.frame_hw:
+        raise ToolError("the two reports are of frames of different size: measure one again")
+    rows = [{", ".join(row.key): row for row in report.result.rows} for report in (before, after)]
+    common = [name for name in rows[0] if name in rows[1]]
+    if not common:
+        raise ToolError("the two reports have no network, backend and precision in common")
+    changes = []
+    for name in common:
+        one, other = rows[0][name], rows[1][name]
+        for key, what in TIMES.items():
+            a, b = getattr(one, key), getattr(other, key)
+            low, high = zip(_range(a), _range(b), strict=True)
+            apart = high[0] < low[1] or high[1] < low[0]
+            changes.append(Change(name, what, a["p50"], b["p50"], apart))
+        for key, what in SIZES.items():
+            a, b = getattr(one, key), getattr(other, key)
+            if a and b:
+                changes.append(Change(name, what, a, b, abs(b / a - 1) > SAME_SIZE))
+    keys = sorted(before.machine.keys() | after.machine.keys() - MOMENTARY)
+    differ = [
+        f"{key} {before.machine.get(key, 'absent')} and {after.machine.get(key, 'absent')}"
+        for key in keys
+        if key not in MOMENTARY and before.machine.get(key) != after.machine.get(key)
+    ]
+    return Comparison(
+        changes,
+        only_before=[name for name in rows[0] if name not in rows[1]],
+        only_after=[name for name in rows[1] if name not in rows[0]],
+        machines_differ=differ,
+    )
+
+
+def _range(times: dict[str, list[float]]) -> tuple[float, float]:
+    """The interval of the median, or of all runs where these are too few to have one."""
+    low, high = times["interval"] or (min(times["runs"]), max(times["runs"]))
+    return low, high

@@ -1,0 +1,427 @@
+"""Which layers an engine spends its time in, by the profiler of its own runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from bench.engines import FRAME_HW
+from bench.sampling import seconds_of
+from edge.cuda import open_cuda
+from edge.cuda.cuda import Cuda, Region, Stream
+from edge.engines import open_engine, shipped
+from edge.engines.engine import INPUT, OUTPUT
+from edge.engines.flavour import Flavour
+from edge.engines.onnx import OnnxEngine
+from edge.engines.sidecar import Sidecar, read_sidecar
+from edge.engines.tensorrt import loaded, matching_flavour
+from edge.errors import ToolError
+from export.graph import ConvNode, conv_nodes, producers_of, read_graph
+from train.data.synth import scene
+
+WARM_UP = 3
+# Parts before the first convolution and behind the last.
+IN, OUT = "in", "out"
+# What ONNX Runtime and TensorRT put around the name of a node that they rewrite.
+NCHWC, CAST = "_nchwc", "InsertedPrecisionFreeCast_"
+MYELIN = re.compile(r"_myl\d+_\d+$")
+REFORMAT = "Reformatting CopyNode"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of the runtime, which may be several nodes of the graph fused.
+
+    Attributes:
+        name: of a convolution as in torch; else the node's in the graph, or in the runtime's words.
+        part: of the network, such as "encoder 0"; of a step that the runtime inserted, that of the
+            step before it.
+        op: in the runtime's words.
+        ms: median over the runs.
+        share: of all layers' time, 0..1.
+        gflop: billions of operations by the rule of Table 4; None where no convolution is known.
+        gflop_per_s: what it achieves of them.
+    """
+
+    name: str
+    part: str
+    op: str
+    ms: float
+    share: float
+    gflop: float | None
+    gflop_per_s: float | None
+
+
+@dataclass(frozen=True)
+class LayersResult:
+    """Medians over `runs` of one batch of tiles, as planned for frames of `FRAME_HW`.
+
+    Attributes:
+        whole_ms: of a run by the clock, nothing profiled.
+        profiled_ms: the same while profiled, in turn with the others.
+        layers: part by part in the order of the network, within a part as they run.
+    """
+
+    engine: str
+    device: str
+    batch: int
+    tile_hw: tuple[int, int]
+    runs: int
+    whole_ms: float
+    profiled_ms: float
+    layers: Sequence[Layer]
+
+    @property
+    def title(self) -> str:
+        """Engine, device and tiles."""
+        height, width = self.tile_hw
+        return f"{self.engine} on {self.device}; {self.batch} x {height}x{width} px"
+
+    @property
+    def layers_ms(self) -> float:
+        return sum(layer.ms for layer in self.layers)
+
+    def as_text(self) -> str:
+        """A Markdown table, the slowest layer first."""
+        cells = [
+            (
+                layer.name,
+                layer.part,
+                layer.op,
+                f"{layer.ms:.3f}",
+                f"{layer.share:.1%}",
+                "" if layer.gflop is None else f"{layer.gflop:.3f}",
+                "" if layer.gflop_per_s is None else f"{layer.gflop_per_s:.1f}",
+            )
+            for layer in sorted(self.layers, key=lambda layer: -layer.ms)
+        ]
+        head = ("layer", "part", "operator", "ms", "share", "GFLOP", "GFLOP/s")
+        align = ("left",) * 3 + ("right",) * 4
+        lines = (
+            f"{self.title}; medians of {self.runs} runs",
+            f"a run takes {self.whole_ms:.3f} ms, {self.profiled_ms:.3f} ms while it is profiled; "
+            f"the layers add up to {self.layers_ms:.3f} ms",
+            tabulate(cells, head, tablefmt="github", disable_numparse=True, colalign=align),
+        )
+        return "\n\n".join(lines)
+
+
+# Of one run: ms by the runtime's name of a layer, in the order they ran.
+Run = dict[str, float]
+
+
+def measure(engine_name: str, runs: int) -> LayersResult:
+    """Profile an engine file or shipped model: an .onnx on the CPU, a .trt on its GPU.
+
+    (Of layers on a GPU, ONNX Runtime tells only how long it takes to launch them.) A .trt's layers
+    are named after the network where the .onnx of that network lies beside it.
+
+    Raises:
+        BadArgumentError: there is no such engine.
+        ToolError: it is damaged or not ours, or this machine cannot run it.
+    """
+    path = shipped().get(engine_name, Path(engine_name))
+    if path.suffix == ".trt" and path.is_file():
+        return _in_tensorrt(engine_name, path, runs)
+    open_engine(engine_name).close()  # says what is wrong with any other file
+    return _in_onnx_runtime(engine_name, path, runs)
+
+
+def part_of(conv: str) -> str:
+    """The part of the network that a convolution belongs to: "decoder.1.convs.0" is in "decoder 1".
+
+    Only what has convolutions below its number is numbered: both of "bottom.0" and "bottom.1" are
+    in "bottom".
+    """
+    stage, *rest = conv.split(".")
+    return f"{stage} {rest[0]}" if len(rest) > 1 and rest[0].isdigit() else stage
+
+
+class Network:
+    """A graph of ours, by the names that runtimes give to its nodes.
+
+    Args:
+        pixels: that a run computes, of all tiles of a batch.
+    """
+
+    def __init__(self, model: onnx.ModelProto, pixels: int) -> None:
+        nodes = list(model.graph.node)
+        found = [node for node in nodes if node.op_type == "Conv"]
+        self._nodes = {node.name: node for node in nodes}
+        self._producers = producers_of(model)
+        self._convs = {node.name: conv for node, conv in zip(found, conv_nodes(model), strict=True)}
+        self._pixels = pixels
+        self._parts = _parts(nodes, self._convs)
+        self._order = list(
+            dict.fromkeys((IN, *(part_of(conv.name) for conv in self._convs.values()), OUT))
+        )
+
+    def layers(self, times: Mapping[str, float], ops: Mapping[str, str]) -> list[Layer]:
+        """What ran, part by part.
+
+        Args:
+            times: ms by the runtime's name of a layer, in the order they ran.
+            ops: the runtime's operators by the same names, where it tells them.
+        """
+        whole = sum(times.values())
+        layers = []
+        part, latest = IN, ""
+        for name, ms in times.items():
+            nodes = self._nodes_of(name, ops.get(name, ""))
+            convs = [self._convs[node.name] for node in nodes if node.name in self._convs]
+            part = self._parts[nodes[0].name] if nodes else part
+            op = ops.get(name) or _op(name, nodes)
+            if convs:
+                title = latest = " + ".join(conv.name for conv in convs)
+            elif nodes or not ops:
+                title = name
+            else:
+                # Its name in ONNX Runtime says nothing ("ReorderOutput_token_72").
+                title = f"{op} after {latest}" if latest else op
+            gflop = sum(conv.flops_per_pixel for conv in convs) * self._pixels / 1e9
+            layers.append(
+                Layer(
+                    name=title,
+                    part=part,
+                    op=f"{op} NCHWc" if name.endswith(NCHWC) else op,
+                    ms=round(ms, 4),
+                    share=round(ms / whole, 4),
+                    gflop=round(gflop, 4) if convs else None,
+                    gflop_per_s=round(gflop / ms * 1e3, 2) if convs else None,
+                )
+            )
+        return sorted(layers, key=lambda layer: self._order.index(layer.part))
+
+    def _nodes_of(self, name: str, op: str) -> list[onnx.NodeProto]:
+        """The nodes of the graph that a layer of the runtime computes, as far as its name tells."""
+        if name.startswith(REFORMAT):
+            return []
+        if name.endswith(NCHWC):
+            # Named after the tensor behind all that was fused.
+            tensor = name.removesuffix(NCHWC).removeprefix(CAST)
+            node = self._conv_behind(tensor) if op == "Conv" else self._producers.get(tensor)
+            return [node] if node else []
+        words = re.findall(r"[\w./]+", MYELIN.sub("", name))
+        return [self._nodes[word] for word in words if word in self._nodes]
+
+    def _conv_behind(self, tensor: str) -> onnx.NodeProto | None:
+        """The nearest convolution that `tensor` depends on."""
+        level = [tensor]
+        while level:
+            nodes = [self._producers[name] for name in level if name in self._producers]
+            for node in nodes:
+                if node.op_type == "Conv":
+                    return node
+            level = [name for node in nodes for name in node.input]
+        return None
+
+
+def _parts(nodes: list[onnx.NodeProto], convs: Mapping[str, ConvNode]) -> dict[str, str]:
+    """The part of every node by its name.
+
+    It is that of what a node reads; where that is of several parts, as at a skip connection, or of
+    none, as of weights, that of what reads it.
+    """
+    parts: dict[str, str] = {}
+    of_tensor = {INPUT: {IN}}
+    for node in nodes:
+        read = set[str]().union(*(of_tensor.get(name, ()) for name in node.input))
+        if node.name in convs:
+            read = {part_of(convs[node.name].name)}
+        elif len(read) > 1:
+            read.discard(IN)  # the image's shape, which says nothing
+        if len(read) == 1:
+            (parts[node.name],) = read
+        of_tensor |= dict.fromkeys(node.output, read)
+    before_a_conv: dict[str, str] = {}
+    for node in reversed(nodes):
+        readers = [before_a_conv[name] for name in node.output if name in before_a_conv]
+        if node.name not in convs:
+            parts[node.name] = parts.get(node.name, readers[0]) if readers else OUT
+        if node.name in convs or readers:
+            before_a_conv |= dict.fromkeys(node.input, parts[node.name])
+    return parts
+
+
+def _op(name: str, nodes: Sequence[onnx.NodeProto]) -> str:
+    """What a layer of TensorRT is, which its profiler does not tell: by its name or its nodes."""
+    if name.startswith(REFORMAT):
+        return "Reformat"
+    if nodes:
+        ops = [node.op_type for node in nodes]
+        return "Conv" if "Conv" in ops else ops[0]
+    # Such as "__myl_CorrMulAddRelu_myl0_1".
+    return MYELIN.sub("", name).removeprefix("__myl_") if MYELIN.search(name) else "other"
+
+
+def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
+    model, _ = read_graph(path)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(OnnxEngine(path, ["CPUExecutionProvider"])) as engine,
+    ):
+        tile_hw = engine.layout(FRAME_HW).tile_hw
+        tiles = _tiles(1, tile_hw)
+        options = engine.session.get_session_options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        whole_ms, profiled_ms = _in_turn(
+            lambda: engine.run(tiles), lambda: session.run([OUTPUT], {INPUT: tiles}), runs
+        )
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        device = engine.device
+    found, ops = _node_times(events)
+    height, width = tile_hw
+    layers = Network(model, height * width).layers(_medians(found[-runs:]), ops)
+    return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)
+
+
+def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[Run], dict[str, str]]:
+    """Runs out of a profile of ONNX Runtime, and the operators by name."""
+    runs: list[Run] = [{}]
+    ops: dict[str, str] = {}
+    for event in events:
+        if event["name"] == "model_run":
+            runs.append({})
+        elif event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            runs[-1][name] = event["dur"] / 1e3
+            ops[name] = event["args"]["op_name"]
+    return runs[:-1], ops
+
+
+def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
+    sidecar = read_sidecar(path)
+    flavour = matching_flavour(path, sidecar)
+    assert sidecar.profile  # or it would match no flavour
+    batch, tile_hw = sidecar.profile.batch[1], sidecar.profile.tile_hw
+    height, width = tile_hw
+    tiles = _tiles(batch, tile_hw)
+    profiler = _profiler(flavour)
+    with contextlib.ExitStack() as stack:
+        cuda = stack.enter_context(open_cuda())
+        stack.enter_context(cuda.attached())
+        plan = stack.enter_context(loaded(path, flavour))
+        stream = stack.enter_context(cuda.stream())
+        addresses = {
+            INPUT: stack.enter_context(_on_device(cuda, tiles, stream)),
+            OUTPUT: stack.enter_context(cuda.device_memory(batch * height * width)),
+        }
+        plain, profiled = (
+            stack.enter_context(_runner(plan, tiles.shape, addresses, stream, told))
+            for told in (None, profiler)
+        )
+
+        def run_profiled() -> None:
+            profiler.runs.append({})
+            profiled()
+
+        whole_ms, profiled_ms = _in_turn(plain, run_profiled, runs)
+        device = f"{flavour.title}, {cuda.title}"
+        del plan  # `loaded` frees it, before its runtime
+    times = _medians(profiler.runs[-runs:])
+    layers = _named(path, sidecar, times, batch * height * width)
+    return LayersResult(engine_name, device, batch, tile_hw, runs, whole_ms, profiled_ms, layers)
+
+
+def _named(path: Path, sidecar: Sidecar, times: Run, pixels: int) -> list[Layer]:
+    """The layers of the plan at `path`, by the .onnx beside it if that is the same network."""
+    graph = path.with_suffix(".onnx")
+    if graph.is_file():
+        model, info = read_graph(graph)
+        if info.content_hash == sidecar.info.content_hash:
+            return Network(model, pixels).layers(times, {})
+    whole = sum(times.values())
+    return [
+        Layer(
+            name, sidecar.info.model, _op(name, ()), round(ms, 4), round(ms / whole, 4), None, None
+        )
+        for name, ms in times.items()
+    ]
+
+
+def _profiler(flavour: Flavour) -> Any:
+    """An IProfiler that adds what it is told to the last of its `runs`."""
+
+    class Profiler(flavour.module.IProfiler):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.runs: list[Run] = []
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.runs[-1][layer_name] = ms
+
+    return Profiler()
+
+
+@contextlib.contextmanager
+def _on_device(cuda: Cuda, tiles: NDArray[np.uint8], stream: Stream) -> Iterator[int]:
+    """Pointer to a copy of `tiles`."""
+    row, rows = tiles.shape[2] * tiles.shape[3], tiles.shape[0] * tiles.shape[1]
+    with cuda.host_memory(tiles.size) as host, cuda.device_memory(tiles.size) as pointer:
+        host.array[:] = tiles.ravel()
+        cuda.copy(Region(pointer, row), Region(host.pointer, row), row, rows, stream)
+        stream.synchronize()
+        yield pointer
+
+
+@contextlib.contextmanager
+def _runner(
+    plan: Any,
+    shape: tuple[int, ...],
+    addresses: Mapping[str, int],
+    stream: Stream,
+    profiler: Any | None,
+) -> Iterator[Callable[[], None]]:
+    """Runs one batch of `shape` in a context of its own, and waits for it."""
+    # The context must be freed before its plan: nothing else may hold it.
+    held = [plan.create_execution_context()]
+    held[0].set_input_shape(INPUT, shape)
+    for name, address in addresses.items():
+        held[0].set_tensor_address(name, address)
+    if profiler:
+        held[0].profiler = profiler
+
+    def run() -> None:
+        if not held[0].execute_async_v3(stream.handle):
+            raise ToolError("TensorRT could not queue a batch of tiles")
+        stream.synchronize()
+
+    try:
+        yield run
+    finally:
+        held.clear()
+
+
+def _in_turn(
+    plain: Callable[[], object], profiled: Callable[[], object], runs: int
+) -> tuple[float, float]:
+    """Medians of both over `runs` after `WARM_UP`, ms; in turn, so that drift hits both alike."""
+    times = [(seconds_of(plain), seconds_of(profiled)) for _ in range(WARM_UP + runs)]
+    whole, with_profile = np.median(times[WARM_UP:], axis=0) * 1e3
+    return round(float(whole), 3), round(float(with_profile), 3)
+
+
+def _medians(runs: Sequence[Run]) -> Run:
+    return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
+
+
+def _tiles(count: int, tile_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Painted tiles (N,H,W,3)."""
+    rng = np.random.default_rng(0)
+    return np.stack([scene(rng, *tile_hw, particles=10).image for _ in range(count)])

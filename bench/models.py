@@ -1,0 +1,319 @@
+"""Every network on every backend and in every precision of this machine, beside the paper."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.backends import Backend, find_backends
+from bench.engines import FRAME_HW
+from bench.networks import Network, open_network
+from bench.paper import PaperRow, table_4
+from bench.peak import peak_memory
+from bench.roofline import Roofs, flops_per_byte, measure_roofs
+from bench.sampling import MIN_RUNS, Samples, in_turn, seconds_of
+from bench.torch_engine import TorchEngine
+from edge.engines import open_engine
+from edge.engines.engine import Engine, Frames
+from edge.engines.onnx import OnnxEngine
+from edge.engines.profile import Profile
+from edge.errors import ToolError
+from edge.latency import Stopwatch
+from edge.particles import particle_mask
+from export.write import planned_profile
+from train.data.synth import scene
+from train.metrics import mask_iou
+from train.models.catalogue import MODELS
+
+# The networks of `--all-models`: groups share their rounds, so that drift hits twins alike.
+GROUPS = (
+    ("unet",),
+    ("half_unet",),
+    ("mrunet",),
+    ("half_mrunet", "half_mrunet8"),
+    ("quarter_mrunet", "quarter_mrunet8"),
+)
+ALL_MODELS = tuple(key for group in GROUPS for key in group)
+# The paper's crops, px.
+TILE = 512
+BATCHES = (1, 2, 4, 8)
+# A larger batch is worth its memory where it gives this much more tiles a second.
+WORTHWHILE = 1.03
+# In every group, so that it shows how the machine drifts between them.
+REFERENCE = "quarter_mrunet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one backend in one precision.
+
+    Attributes:
+        device: what runs it, in words.
+        tile_ms, frame_ms: of `Samples.as_json`, for one tile of `TILE` px and for one frame.
+        tiles: that the frame was cut into, such as "9 x 528x528".
+        batch: tiles at a time with the most tiles a second, which are `tiles_per_s`.
+        gflops_per_s: by the paper's rule, over the median of a tile.
+        flops_per_byte: if each convolution read its input and wrote its output once.
+        peak_memory_mb: of a process that does nothing but this frame, MB of 10**6 bytes.
+        gpu_memory_mb: the same on the GPU; None where the driver does not tell.
+        engine_mb: size of the file.
+        rw_f1: on the validation photos, of the model card; None of random weights.
+        mask_iou: of the frame's particle mask with that of FP32, 0..1.
+    """
+
+    model: str
+    backend: str
+    precision: str
+    device: str
+    tile_ms: dict[str, Any]
+    frame_ms: dict[str, Any]
+    tiles: str
+    batch: int
+    tiles_per_s: float
+    gflops_per_s: float
+    flops_per_byte: float
+    peak_memory_mb: float
+    gpu_memory_mb: float | None
+    engine_mb: float
+    rw_f1: float | None
+    mask_iou: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.model, self.backend, self.precision
+
+
+@dataclass(frozen=True)
+class ModelsResult:
+    """All of it.
+
+    Attributes:
+        table_4: parameters and FLOPs of each network; the paper's, and whether they match, of its.
+        absent: backends that are not here, or that failed, and why.
+        drift: largest over smallest median of one task that was timed in every group.
+        frame_hw: px.
+    """
+
+    table_4: Sequence[PaperRow]
+    rows: Sequence[Row]
+    absent: Mapping[str, str]
+    roofs: Roofs
+    drift: float
+    frame_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A row to be: an engine that is open, and the file it runs."""
+
+    network: Network
+    backend: Backend
+    precision: str
+    path: Path
+    engine: Engine
+    frames: Frames
+
+    def __str__(self) -> str:
+        return f"{self.network.info.model}, {self.backend.name} {self.precision}"
+
+
+def measure(
+    models: Sequence[str],
+    limit_s: float,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> ModelsResult:
+    """Measure `models`, keys of the catalogue, for at most `limit_s` a row and kind of time.
+
+    Args:
+        progress: told the number of rows done, of all rows, and what is going on.
+
+    Raises:
+        ToolError: an export differs from torch, or memory cannot be read on this system.
+    """
+    backends, absent = find_backends()
+    grouped = [[key for key in group if key in models] for group in GROUPS]
+    alone = [[key] for key in models if not any(key in group for group in grouped)]
+    total = len(models) * sum(len(backend.precisions) for backend in backends.values())
+    rows: list[Row] = []
+    references: list[float] = []
+    progress(0, total, "what the machine could reach")
+    roofs = measure_roofs()
+    for group in filter(None, (*grouped, *alone)):
+        say = functools.partial(progress, len(rows), total)
+        found, failed, reference_s = _measure_group(
+            group,
+            list(backends.values()),
+            limit_s,
+            say,
+        )
+        rows += found
+        absent |= failed
+        references.append(reference_s)
+    return ModelsResult(
+        table_4=table_4(models),
+        rows=rows,
+        absent=absent,
+        roofs=roofs,
+        drift=round(max(references) / min(references), 3),
+        frame_hw=FRAME_HW,
+    )
+
+
+def _measure_group(
+    keys: Sequence[str],
+    backends: Sequence[Backend],
+    limit_s: float,
+    say: Callable[[str], None],
+) -> tuple[list[Row], dict[str, str], float]:
+    """Rows of these networks, what failed and why, and the median of the reference, s."""
+    image = scene(np.random.default_rng(0), *FRAME_HW, particles=80).image
+    failed: dict[str, str] = {}
+    subjects: dict[str, Subject] = {}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for key in keys:
+            say(f"{key}: its graphs")
+            network = open_network(key)
+            for backend in backends:
+                for precision in backend.precisions:
+                    name = f"{key}, {backend.name} {precision}"
+                    say(f"{name}: opening")
+                    try:
+                        subject = stack.enter_context(_opened(network, backend, precision, folder))
+                        _through(subject.frames, image)
+                        subjects[name] = subject
+                    except ToolError as error:
+                        failed[name] = str(error)
+        reference = stack.enter_context(contextlib.closing(open_engine(REFERENCE)))
+        with contextlib.ExitStack() as opened:
+            tasks: dict[str, Callable[[], object]] = {
+                name: opened.enter_context(_tiles(subject, 1, folder))
+                for name, subject in subjects.items()
+            }
+            tile = image[None, :TILE, :TILE]
+            tasks["the reference"] = lambda: reference.run(tile)
+            tile_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: tiles"))
+        tasks = {
+            name: functools.partial(_through, subject.frames, image)
+            for name, subject in subjects.items()
+        }
+        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"))
+        rows = []
+        exact: dict[str, NDArray[np.uint8]] = {}
+        for name, subject in subjects.items():
+            say(f"{name}: batches and memory")
+            info = subject.network.info
+            mask = particle_mask(_through(subject.frames, image), info.level)
+            # The first of a network is torch in FP32.
+            expected = exact.setdefault(info.model, mask)
+            iou = mask_iou(mask, expected)
+            rows.append(_row(subject, tile_times[name], frame_times[name], iou, folder))
+    return rows, failed, tile_times["the reference"].median
+
+
+def _row(
+    subject: Subject,
+    tile: Samples,
+    frame: Samples,
+    mask_iou: float,
+    folder: Path,
+) -> Row:
+    info = subject.network.info
+    spec, layout = MODELS[info.model], subject.engine.layout(FRAME_HW)
+    batch, tiles_per_s = _best_batch(subject, tile, folder)
+    opener = subject.backend.opener(subject.precision)
+    peak = peak_memory(opener, subject.path, FRAME_HW)
+    scores = info.training.get("validation_at_threshold", {})
+    return Row(
+        model=info.model,
+        backend=subject.backend.name,
+        precision=subject.precision,
+        device=subject.engine.device,
+        tile_ms=tile.as_json(),
+        frame_ms=frame.as_json(),
+        tiles=f"{layout.count} x {layout.tile_hw[0]}x{layout.tile_hw[1]}",
+        batch=batch,
+        tiles_per_s=round(tiles_per_s, 3),
+        gflops_per_s=round(spec.flops(TILE, TILE) / tile.median / 1e9, 2),
+        flops_per_byte=round(flops_per_byte(spec, TILE, subject.precision), 2),
+        peak_memory_mb=peak.host_mb,
+        gpu_memory_mb=peak.gpu_mb,
+        engine_mb=round(subject.path.stat().st_size / 1e6, 3),
+        rw_f1=scores.get("rw_f1"),
+        mask_iou=round(mask_iou, 5),
+    )
+
+
+def _best_batch(subject: Subject, one: Samples, folder: Path) -> tuple[int, float]:
+    """Tiles at a time with the most tiles a second, and how many; the smallest such batch."""
+    best, rate = 1, 1 / one.median
+    for batch in BATCHES[1:]:
+        try:
+            with _tiles(subject, batch, folder) as task:
+                task()
+                seconds = Samples(tuple(seconds_of(task) for _ in range(MIN_RUNS))).median
+        except ToolError:  # no room for so many
+            break
+        if batch / seconds < WORTHWHILE * rate:
+            break
+        best, rate = batch, batch / seconds
+    return best, rate
+
+
+@contextlib.contextmanager
+def _opened(
+    network: Network,
+    backend: Backend,
+    precision: str,
+    folder: Path,
+) -> Iterator[Subject]:
+    profile = planned_profile(FRAME_HW, network.info.multiple, network.info.halo)
+    path = backend.write(network, precision, profile, folder)
+    with (
+        contextlib.closing(backend.opener(precision)(path)) as engine,
+        engine.frames(FRAME_HW, 1, Stopwatch()) as frames,
+    ):
+        if not backend.runs(engine):
+            raise ToolError(f"it fell back to {engine.device}")
+        yield Subject(network, backend, precision, path, engine, frames)
+
+
+@contextlib.contextmanager
+def _tiles(subject: Subject, batch: int, folder: Path) -> Iterator[Callable[[], object]]:
+    """Runs `batch` tiles of `TILE` px at a time."""
+    engine, info = subject.engine, subject.network.info
+    if isinstance(engine, OnnxEngine | TorchEngine):
+        tiles = np.random.default_rng(0).integers(0, 256, (batch, TILE, TILE, 3), np.uint8)
+        usual = engine.batch
+        engine.batch = batch
+        try:
+            yield lambda: engine.run(tiles)
+        finally:
+            engine.batch = usual
+        return
+    # A plan takes one size: a strip that is cut into that many tiles.
+    overlap = -(-2 * info.halo // info.multiple) * info.multiple
+    strip_hw = (TILE, TILE + (batch - 1) * (TILE - overlap))
+    strip = np.random.default_rng(0).integers(0, 256, (*strip_hw, 3), np.uint8)
+    own = folder / f"batch{batch}"
+    own.mkdir(exist_ok=True)
+    profile = Profile((TILE, TILE), (batch, batch, batch))
+    path = subject.backend.write(subject.network, subject.precision, profile, own)
+    with (
+        contextlib.closing(subject.backend.opener(subject.precision)(path)) as plan,
+        plan.frames(strip_hw, 1, Stopwatch()) as frames,
+    ):
+        yield lambda: _through(frames, strip)
+
+
+def _through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    frames.start(image)
+    return frames.finish()

@@ -1,0 +1,65 @@
+"""A network of the catalogue with its weights, and its graph in every precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+
+from edge.engines import shipped
+from edge.engines.engine import EngineInfo
+from export.calibration import histograms
+from export.fp16 import fp16
+from export.graph import PRECISIONS, read_graph
+from export.int8 import Placement, activations, int8
+from export.trace import check_trace, from_onnx, to_onnx
+from train.checkpoint import Checkpoint, Normalisation
+from train.data.synth import scene
+from train.models.catalogue import MODELS, build
+
+# Side of the painted scene that calibrates, px: a multiple of every network's pooling.
+SIDE = 128
+
+
+@dataclass(frozen=True)
+class Network:
+    """The shipped weights where there are some, or else random ones, which are no slower.
+
+    Attributes:
+        graphs: one in each of `PRECISIONS`; INT8 is calibrated on one painted scene.
+    """
+
+    checkpoint: Checkpoint
+    info: EngineInfo
+    graphs: dict[str, onnx.ModelProto]
+
+    @property
+    def trained(self) -> bool:
+        return bool(self.info.training)
+
+
+def open_network(key: str) -> Network:
+    """The network of that key.
+
+    Raises:
+        ToolError: an export differs from torch.
+    """
+    if key in shipped():
+        model, info = read_graph(shipped()[key])
+        checkpoint = from_onnx(model, info)
+    else:
+        torch.manual_seed(0)
+        spec = MODELS[key]
+        normalisation = Normalisation((128.0,) * 3, (40.0,) * 3)
+        checkpoint = Checkpoint(spec, normalisation, 0.5, 0.5, {}, build(spec).state_dict())
+        model, info = to_onnx(checkpoint)
+        check_trace(model, checkpoint)
+    image = scene(np.random.default_rng(0), SIDE, SIDE, particles=5).image
+    seen = histograms(model, activations(model), [image])
+    ranges = {name: histogram.minmax() for name, histogram in seen.items()}
+    made = (model, fp16(model), int8(model, ranges, Placement()))
+    for graph in made:
+        onnx.helper.set_model_props(graph, info.metadata())
+    return Network(checkpoint, info, dict(zip(PRECISIONS, made, strict=True)))

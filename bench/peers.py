@@ -1,0 +1,376 @@
+"""Our tiles and engine against other ways to take one frame through the same weights, on the CPU.
+
+A way begins with the frame (H,W,3) uint8 RGB in memory, and ends with its probability map (H,W), or
+for SAHI, which knows no maps, with the objects of the frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import openvino
+from numpy.typing import NDArray
+from sahi.models.base import DetectionModel
+from sahi.predict import get_sliced_prediction
+from sahi.prediction import ObjectPrediction
+from tabulate import tabulate
+
+from bench.sampling import Samples, in_turn
+from edge import tiling
+from edge.engines import shipped
+from edge.engines.engine import INPUT, OUTPUT
+from edge.engines.onnx import OnnxEngine
+from edge.latency import Stopwatch
+from edge.particles import Particle, find_particles, particle_mask
+from export.graph import read_graph
+from export.trace import EngineGraph, from_onnx
+from train.data.synth import scene
+from train.metrics import mask_iou
+
+Map = NDArray[np.uint8]
+Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Objects = Sequence[Particle] | Sequence[ObjectPrediction]
+# The objects of a slice (h,w,3), given its corner (x, y) and the (height, width) of its frame.
+Finder = Callable[[NDArray[np.uint8], list[int], list[int]], list[ObjectPrediction]]
+
+PROVIDERS = ("CPUExecutionProvider",)
+OURS, OUR_PARTICLES = "ours", "ours, and the particles of the map"
+CROPS, SAHI = "crops, ONNX Runtime", "SAHI"
+# How many times as fast ours shall be: as the crops for a frame, as SAHI but for the network.
+FRAME_TARGET, TILING_TARGET = 1.6, 5.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way.
+
+    Attributes:
+        ms: of `Samples.as_json`.
+        ratio: its median over ours.
+        max_grey_levels, mask_iou: of its map beside ours: largest difference, of 255, and overlap
+            of the masks at the engine's threshold, 0..1 (1 where neither has any); None of objects.
+        objects: that it ends with, or else particles of its map.
+    """
+
+    name: str
+    ms: dict[str, Any]
+    ratio: float
+    max_grey_levels: int | None
+    mask_iou: float | None
+    objects: int
+
+
+@dataclass(frozen=True)
+class PeersResult:
+    """All ways for one frame of `side` x `side` px, and their tiling alone, ours first.
+
+    In `frame`, a loop runs each tile alone, from `tiling.cut` to `tiling.stitch`:
+
+    - ours: `OnnxEngine.frames`, the `tiles` with the fewest pixels;
+    - ONNX Runtime with default options, and eager torch: the paper's `crops`;
+    - OpenVINO, compiled for the tile's shape, in float32 and in what it chooses itself if that is
+      another: the crops, and our tiles;
+    - SAHI: `get_sliced_prediction` with its default merging, on slices of the crops' size that
+      overlap by the least of the crops' overlaps, with that ONNX Runtime. Objects are the
+      8-connected pixels at the engine's threshold, as polygons.
+
+    In `tiling`, what the network says is known beforehand, and no way spends time on it:
+
+    - ours, and ours on the crops: `tiling.cut` and `tiling.stitch`, frame to map;
+    - ours, and the particles of the map: `find_particles` besides, frame to particles;
+    - SAHI: `get_sliced_prediction` as above with the objects of each slice given: slices the
+      frame, moves the objects into it and merges them;
+    - SAHI, and the objects of the maps: that, finding the objects in the given map of each slice.
+
+    Attributes:
+        tiles, crops: such as "9 x 528x528", px.
+    """
+
+    model: str
+    side: int
+    tiles: str
+    crops: str
+    frame: Sequence[Row]
+    tiling: Sequence[Row]
+
+    def as_text(self) -> str:
+        """A Markdown table each, and whether the targets are met."""
+        frame = {row.name: row for row in self.frame}
+        alone = {row.name: row for row in self.tiling}
+        crops, sahi = frame[CROPS], alone[SAHI]
+        to_particles = sahi.ms["p50"] / alone[OUR_PARTICLES].ms["p50"]
+        met = crops.ratio >= FRAME_TARGET and crops.max_grey_levels in (0, 1)
+        return "\n\n".join(
+            (
+                f"{self.model}, a frame of {self.side}x{self.side} px; ours: {self.tiles}, "
+                f"crops: {self.crops}",
+                _table("frame", self.frame),
+                _table("cutting and stitching alone", self.tiling),
+                f"A frame: ours is {crops.ratio:.2f} times as fast as the {CROPS}, "
+                f"{crops.max_grey_levels} grey levels apart (target {FRAME_TARGET}, at most 1): "
+                f"{_met(met)}.",
+                f"Cutting and stitching: ours is {sahi.ratio:.1f} times as fast as {SAHI} (target "
+                f"{TILING_TARGET}; {to_particles:.1f} with the particles of the map): "
+                f"{_met(sahi.ratio >= TILING_TARGET)}.",
+            )
+        )
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "not met"
+
+
+def _table(title: str, rows: Sequence[Row]) -> str:
+    head = (
+        title,
+        *("p50, ms", "p90", "p99", "95% of p50", "runs", "time over ours"),
+        *("grey levels off", "mask IoU", "objects"),
+    )
+    cells = []
+    for row in rows:
+        interval = row.ms["interval"]
+        cells.append(
+            (
+                row.name,
+                *(f"{row.ms[key]:.2f}" for key in ("p50", "p90", "p99")),
+                "-".join(f"{limit:.2f}" for limit in interval) if interval else "",
+                len(row.ms["runs"]),
+                f"{row.ratio:.2f}",
+                "" if row.max_grey_levels is None else row.max_grey_levels,
+                "" if row.mask_iou is None else f"{row.mask_iou:.4f}",
+                row.objects,
+            )
+        )
+    return tabulate(cells, head, tablefmt="github", disable_numparse=True)
+
+
+def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> PeersResult:
+    """Time every way, in turn, each for at most `limit_s` seconds a table.
+
+    Args:
+        model: a float32 .onnx file of a network of the catalogue, or the shipped one of that name.
+        side: of a painted frame with 80 particles, px; more than `tile`.
+        tile: side of the crops, px.
+
+    Raises:
+        ToolError: the file is missing, damaged, not ours, or not in float32.
+    """
+    path = shipped().get(model, Path(model))
+    graph, info = read_graph(path)
+    image = scene(np.random.default_rng(0), side, side, particles=80).image
+    ours = tiling.plan(image.shape[:2], multiple=info.multiple, halo=info.halo)
+    crops = tiling.paper_grid(image.shape[:2], info.multiple, tile=tile)
+    session = onnxruntime.InferenceSession(str(path), providers=PROVIDERS)
+
+    def run(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = session.run([OUTPUT], {INPUT: tiles})[0]
+        return found
+
+    def find(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
+        return _objects(run(piece[None])[0, 0], info.level, corner, hw)
+
+    in_torch = EngineGraph(from_onnx(graph, info)).eval()
+    with (
+        contextlib.closing(OnnxEngine(path, PROVIDERS)) as engine,
+        engine.frames(image.shape[:2], 1, Stopwatch()) as frames,
+    ):
+
+        def through() -> Map:
+            frames.start(image)
+            return frames.finish()
+
+        ways: dict[str, Callable[[], Map | Objects]] = {
+            OURS: through,
+            CROPS: lambda: _map(image, crops, run),
+            "crops, torch": lambda: _map(image, crops, in_torch.run),
+            SAHI: lambda: _sahi(image, crops, find),
+        }
+        for name, layout in (("crops", crops), ("our tiles", ours)):
+            for precision, compiled in _openvino(path, layout.tile_hw).items():
+                ways[f"{name}, OpenVINO {precision}"] = _mapping(image, layout, compiled)
+        frame = _rows(ways, limit_s, info.level)
+    return PeersResult(
+        model=model,
+        side=side,
+        tiles=_size(ours),
+        crops=_size(crops),
+        frame=frame,
+        tiling=_rows(_tiling_alone(image, ours, crops, run, info.level), limit_s, info.level),
+    )
+
+
+def _tiling_alone(
+    image: NDArray[np.uint8], ours: tiling.Plan, crops: tiling.Plan, run: Run, level: int
+) -> dict[str, Callable[[], Map | Objects]]:
+    """The ways of `PeersResult.tiling`; SAHI's first run asks `run`, later ones remember."""
+    our_maps, crop_maps = (_run(tiling.cut(image, layout), run) for layout in (ours, crops))
+    maps: dict[tuple[int, ...], Map] = {}
+    given: dict[tuple[int, ...], list[ObjectPrediction]] = {}
+
+    def find(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
+        key = tuple(corner)
+        if key not in maps:
+            maps[key] = run(piece[None])[0, 0]
+        return _objects(maps[key], level, corner, hw)
+
+    def tell(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
+        key = tuple(corner)
+        if key not in given:
+            given[key] = find(piece, corner, hw)
+        return given[key]
+
+    def cut_and_stitch(layout: tiling.Plan, maps: NDArray[np.uint8]) -> Map:
+        tiling.cut(image, layout)
+        return tiling.stitch(maps, layout)
+
+    return {
+        OURS: lambda: cut_and_stitch(ours, our_maps),
+        "ours, on the crops": lambda: cut_and_stitch(crops, crop_maps),
+        SAHI: lambda: _sahi(image, crops, tell),
+        OUR_PARTICLES: lambda: _particles(cut_and_stitch(ours, our_maps), level),
+        "SAHI, and the objects of the maps": lambda: _sahi(image, crops, find),
+    }
+
+
+def _rows(ways: Mapping[str, Callable[[], Map | Objects]], limit_s: float, level: int) -> list[Row]:
+    """Every way once for what it ends with, then timed; the one named `OURS` is the reference."""
+    outputs = {name: way() for name, way in ways.items()}
+    times = in_turn(ways, limit_s)
+    reference = outputs[OURS]
+    assert isinstance(reference, np.ndarray)
+    return [
+        _row(name, times[name], times[OURS], output, reference, level)
+        for name, output in outputs.items()
+    ]
+
+
+def _row(
+    name: str, taken: Samples, ours: Samples, output: Map | Objects, reference: Map, level: int
+) -> Row:
+    difference = overlap = None
+    if isinstance(output, np.ndarray):
+        difference = int(np.abs(output.astype(np.int16) - reference).max())
+        overlap = round(mask_iou(output >= level, reference >= level), 5)
+        output = _particles(output, level)
+    ratio = round(taken.median / ours.median, 3)
+    return Row(name, taken.as_json(), ratio, difference, overlap, len(output))
+
+
+def _size(layout: tiling.Plan) -> str:
+    return f"{layout.count} x {'x'.join(map(str, layout.tile_hw))}"
+
+
+def _run(tiles: NDArray[np.uint8], run: Run) -> NDArray[np.uint8]:
+    """Tile maps (N,1,h,w) of `tiles` (N,h,w,3), run one by one."""
+    return np.concatenate([run(tile[None]) for tile in tiles])
+
+
+def _map(image: NDArray[np.uint8], layout: tiling.Plan, run: Run) -> Map:
+    return tiling.stitch(_run(tiling.cut(image, layout), run), layout)
+
+
+def _mapping(image: NDArray[np.uint8], layout: tiling.Plan, run: Run) -> Callable[[], Map]:
+    return lambda: _map(image, layout, run)
+
+
+def _particles(found: Map, level: int) -> list[Particle]:
+    return find_particles(found, particle_mask(found, level))
+
+
+def _openvino(path: Path, tile_hw: tuple[int, int]) -> dict[str, Run]:
+    """One tile of that size in OpenVINO, by precision: float32, and what it chooses itself."""
+    core = openvino.Core()
+    network = core.read_model(path)
+    network.reshape({INPUT: [1, *tile_hw, 3]})
+    runs: dict[str, Run] = {}
+    for chosen in ({"INFERENCE_PRECISION_HINT": "f32"}, {}):
+        compiled = core.compile_model(network, "CPU", chosen)
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        runs.setdefault(precision, _opened(compiled))
+    return runs
+
+
+def _opened(compiled: openvino.CompiledModel) -> Run:
+    return lambda tiles: np.asarray(compiled({INPUT: tiles})[OUTPUT], np.uint8)
+
+
+class _Slices(DetectionModel):
+    """What SAHI calls with each slice."""
+
+    def __init__(self, find: Finder) -> None:
+        self._find = find
+        super().__init__(load_at_init=False)
+
+    def set_device(self, device: str | None = None) -> None:
+        # SAHI's own would hide the GPU from this process for good.
+        self.device = "cpu"
+
+    def perform_inference(self, image: NDArray[np.uint8]) -> None:
+        self._original_predictions = image
+
+    def _create_object_prediction_list_from_original_predictions(
+        self, shift_amount_list: Any = None, full_shape_list: Any = None
+    ) -> None:
+        # SAHI runs slice by slice unless a model takes batches.
+        (corner,), (frame_hw,) = shift_amount_list, full_shape_list
+        found = self._find(self._original_predictions, corner, frame_hw)
+        self._object_prediction_list_per_image = [found]
+
+
+def _sahi(image: NDArray[np.uint8], crops: tiling.Plan, find: Finder) -> list[ObjectPrediction]:
+    """The objects of a frame by SAHI, as many slices as `crops`."""
+    height, width = crops.tile_hw
+    ratios = [
+        # A half more, since SAHI rounds the overlap in px down.
+        (axis.tile - max(right - left for left, right in pairwise(axis.starts)) + 0.5) / axis.tile
+        for axis in (crops.rows, crops.columns)
+    ]
+    result = get_sliced_prediction(
+        image,
+        _Slices(find),
+        slice_height=height,
+        slice_width=width,
+        overlap_height_ratio=ratios[0],
+        overlap_width_ratio=ratios[1],
+        perform_standard_pred=False,
+        verbose=0,
+    )
+    found: list[ObjectPrediction] = result.object_prediction_list
+    return found
+
+
+def _objects(
+    found: Map, level: int, corner: list[int], frame_hw: list[int]
+) -> list[ObjectPrediction]:
+    """The 8-connected pixels of a slice's map from grey level `level` on, as SAHI wants them.
+
+    A polygon has three points: of a smaller object, only the box is told.
+    """
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(particle_mask(found, level))
+    objects = []
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4].tolist()
+        there = slice(top, top + height), slice(left, left + width)
+        own = labels[there] == label
+        (outline, *_), _ = cv2.findContours(
+            own.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+        )
+        objects.append(
+            ObjectPrediction(
+                bbox=[left, top, left + width, top + height],
+                category_id=0,
+                segmentation=[outline.ravel().tolist()] if len(outline) > 2 else None,
+                score=float(found[there][own].mean()) / 255,
+                shift_amount=corner,
+                full_shape=frame_hw,
+            )
+        )
+    return objects

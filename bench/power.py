@@ -1,0 +1,307 @@
+"""What a stretch of work took in energy: read from an NVIDIA card, or from a Jetson's rails."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.nvml import open_card
+from edge.errors import ToolError
+
+SAMPLE_S = 0.05
+TEGRASTATS_MS = 100
+SYSFS = Path("/sys")
+# Rails through which all of a Jetson's power comes in, by board.
+INPUTS = ("VDD_IN", "POM_5V_IN", "VIN")
+# "VDD_IN 4067/4067" (JetPack 4), "VDD_IN 5299mW/5299mW" (5 and 6), three of them (7): in mW, now
+# and averaged. Memory ("SWAP 139/3886MB") looks like the first, but for its unit.
+RAIL = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*)\s+(\d+)(?:mW)?(?:/\d+(?:mW)?)+(?!\S)")
+
+
+@dataclass
+class Energy:
+    """What a stretch took; known once it is over."""
+
+    joules: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def watts(self) -> float:
+        return self.joules / self.seconds
+
+
+class Meter(Protocol):
+    """A way to read power.
+
+    Attributes:
+        words: what is read.
+        card_alone: whether that is a graphics card without the machine around it.
+    """
+
+    words: str
+    card_alone: bool
+
+    def stretch(self) -> AbstractContextManager[Energy]:
+        """Measure the block.
+
+        Raises:
+            ToolError: the readings fail or end.
+        """
+        ...
+
+
+def open_meter() -> Meter:
+    """The first that is readable of NVML, INA3221 and tegrastats.
+
+    Raises:
+        ToolError: none is.
+    """
+    meter = NvmlMeter.find() or Ina3221Meter.find(SYSFS) or TegrastatsMeter.find()
+    if meter is None:
+        raise ToolError(
+            "energy is not measurable here: neither NVML nor the INA3221 rails in /sys nor "
+            "tegrastats gives power, so take a machine with an NVIDIA GPU, its driver with NVML "
+            "and nvidia-ml-py, or a Jetson with readable INA3221 rails or tegrastats on the PATH"
+        )
+    return meter
+
+
+class NvmlMeter:
+    """The card that CUDA calls the first: its energy counter, or its power where it counts none."""
+
+    card_alone = True
+
+    def __init__(self, nvml: Any, card: Any) -> None:
+        self._nvml, self._card = nvml, card
+        name = nvml.nvmlDeviceGetName(card)
+        self._ask, self._counts = nvml.nvmlDeviceGetTotalEnergyConsumption, True
+        try:
+            self._ask(card)
+            self.words = f"NVML energy counter of {name}, the card alone"
+        except nvml.NVMLError:
+            self._ask, self._counts = nvml.nvmlDeviceGetPowerUsage, False
+            self._ask(card)
+            self.words = f"NVML power of {name}, the card alone"
+
+    @classmethod
+    def find(cls) -> NvmlMeter | None:
+        """None where there is no NVML, or where it tells neither energy nor power."""
+        found = open_card()
+        if found is None:
+            return None
+        nvml, card = found
+        with contextlib.suppress(nvml.NVMLError):
+            return cls(nvml, card)
+        return None
+
+    def stretch(self) -> AbstractContextManager[Energy]:
+        """As `Meter.stretch`."""
+        return self._counted() if self._counts else _polled(self._read)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[Energy]:
+        energy = Energy()
+        start, before = time.perf_counter(), self._read()
+        yield energy
+        energy.joules = self._read() - before
+        energy.seconds = time.perf_counter() - start
+
+    def _read(self) -> float:
+        """The counter in J, or the power in W."""
+        try:
+            return float(self._ask(self._card)) / 1e3
+        except self._nvml.NVMLError as error:
+            raise ToolError(f"{self.words}: cannot be read any more ({error})") from error
+
+
+class Ina3221Meter:
+    """The rails of a Jetson as the kernel shows them."""
+
+    card_alone = False
+
+    def __init__(self, rails: dict[str, tuple[Path, ...]]) -> None:
+        self._files = list(rails.values())
+        self._watts()
+        self.words = f"INA3221, {_in_words(rails)}"
+
+    @classmethod
+    def find(cls, sysfs: Path) -> Ina3221Meter | None:
+        """None where there are no rails, or where they may not be read."""
+        with contextlib.suppress(OSError):
+            files = ina3221_files(sysfs)
+            if rails := whole_module(files):
+                return cls({rail: files[rail] for rail in rails})
+        return None
+
+    def stretch(self) -> AbstractContextManager[Energy]:
+        """As `Meter.stretch`."""
+        return _polled(self._watts)
+
+    def _watts(self) -> float:
+        return sum(math.prod(int(_text(file)) / 1e3 for file in files) for files in self._files)
+
+
+def ina3221_files(sysfs: Path) -> dict[str, tuple[Path, ...]]:
+    """By rail, the files whose product is its power: mV and mA (JetPack 5 on), or mW (JetPack 4).
+
+    Raises:
+        OSError: a name may not be read.
+    """
+    files: dict[str, tuple[Path, ...]] = {}
+    drivers = sysfs / "bus/i2c/drivers"
+    # Three channels a chip; in4 to in7 are no rails, but voltages of the shunts and their sum.
+    for path in sorted(drivers.glob("ina3221/*/hwmon/hwmon*/in[123]_label")):
+        channel = path.name[2]
+        files[_text(path)] = (
+            path.with_name(f"in{channel}_input"),
+            path.with_name(f"curr{channel}_input"),
+        )
+    for path in sorted(drivers.glob("ina3221x/*/iio:device*/rail_name_[012]")):
+        files[_text(path)] = (path.with_name(f"in_power{path.name[-1]}_input"),)
+    return files
+
+
+class TegrastatsMeter:
+    """The rails of a Jetson as NVIDIA's tegrastats prints them."""
+
+    card_alone = False
+
+    def __init__(self, program: str, rails: Sequence[str]) -> None:
+        self._program, self._rails = program, rails
+        self.words = f"tegrastats, {_in_words(rails)}"
+
+    @classmethod
+    def find(cls) -> TegrastatsMeter | None:
+        """None where it is not on the PATH, or its first line has no rails."""
+        program = shutil.which("tegrastats")
+        if program is None:
+            return None
+        with _lines(program) as (lines, _):
+            rails = whole_module(tegrastats_rails(next(lines, "")))
+        return cls(program, rails) if rails else None
+
+    @contextlib.contextmanager
+    def stretch(self) -> Iterator[Energy]:
+        """As `Meter.stretch`."""
+        with (
+            _lines(self._program) as (lines, stop),
+            _sampled(self._watts(lines), stop) as energy,
+        ):
+            yield energy
+
+    def _watts(self, lines: Iterable[str]) -> Iterator[float]:
+        for line in lines:
+            rails = tegrastats_rails(line)
+            if rails.keys() >= set(self._rails):  # the last line may be cut off
+                yield sum(rails[rail] for rail in self._rails)
+
+
+def tegrastats_rails(line: str) -> dict[str, float]:
+    """The power of each rail at the moment of a line of tegrastats, W."""
+    return {name: int(milliwatts) / 1e3 for name, milliwatts in RAIL.findall(line)}
+
+
+@contextlib.contextmanager
+def _lines(program: str) -> Iterator[tuple[Iterator[str], Callable[[], None]]]:
+    """What a tegrastats of its own prints, and how to stop it."""
+    with subprocess.Popen(
+        [program, "--interval", str(TEGRASTATS_MS)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout, process.terminate
+        finally:
+            process.terminate()
+
+
+def whole_module(rails: Iterable[str]) -> tuple[str, ...]:
+    """The rails that together are all the power of a Jetson: its input, or what lies behind it."""
+    names = set(rails)
+    for name in INPUTS:
+        if name in names:
+            return (name,)
+    names.discard("NC")  # not connected
+    if "VIN_SYS_5V0" in names:  # AGX Orin, where the memory's rail is fed from it
+        names.discard("VDDQ_VDD2_1V8AO")
+    return tuple(sorted(names))
+
+
+def _in_words(rails: Iterable[str]) -> str:
+    match tuple(rails):
+        case (rail,):
+            return f"rail {rail}"
+        case several:
+            return f"sum of the rails {', '.join(several)} (none is the whole)"
+
+
+def joules(samples: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """Energy from `start` to `end`, s, by the trapezoid rule over samples (s, W) in order.
+
+    Before the first sample and after the last the power is taken to be as there.
+    """
+    times, watts = np.array(samples).T
+    at = np.array([start, *times[(start < times) & (times < end)], end])
+    power = np.interp(at, times, watts)
+    return float(np.diff(at) @ (power[1:] + power[:-1]) / 2)
+
+
+def _polled(watts: Callable[[], float]) -> AbstractContextManager[Energy]:
+    """The block's energy from power that is asked every `SAMPLE_S`."""
+    over = threading.Event()
+
+    def samples() -> Iterator[float]:
+        while True:
+            yield watts()
+            if over.wait(SAMPLE_S):
+                return
+
+    return _sampled(samples(), over.set)
+
+
+@contextlib.contextmanager
+def _sampled(watts: Iterator[float], stop: Callable[[], None]) -> Iterator[Energy]:
+    """The block's energy from power as it comes, until `stop` ends it."""
+    samples: list[tuple[float, float]] = []
+
+    def collect() -> None:
+        for power in watts:
+            samples.append((time.perf_counter(), power))
+
+    ended = ToolError("the readings of power ended before the work did; measure again")
+    first = next(watts, None)
+    if first is None:
+        raise ended
+    start = time.perf_counter()
+    samples.append((start, first))
+    energy = Energy()
+    with ThreadPoolExecutor(1) as pool:
+        collected = pool.submit(collect)
+        try:
+            yield energy
+        finally:
+            end, early = time.perf_counter(), collected.done()
+            stop()
+        collected.result()
+    if early:
+        raise ended
+    energy.joules, energy.seconds = joules(samples, start, end), end - start
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()
