@@ -111,7 +111,7 @@ def bench(
         return
     with reported():
         with needs("bench"):
-            from bench.models import ALL_MODELS
+            from bench.networks import ALL_MODELS
             from train.models.catalogue import MODELS
         for key in models:
             if key not in MODELS:
@@ -284,7 +284,7 @@ def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> N
 )
 @JSON
 def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) -> None:
-    """Build the five networks in three precisions: time, size, and how far from FP32."""
+    """Build every network in three precisions: time, size, and how far from FP32."""
     with reported():
         with needs("bench"):
             from bench.engines import measure

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from bench.networks import SIDE, open_network
+from bench.networks import ALL_MODELS, FRAME_HW, SIDE, open_network
 from edge.engines.engine import OUTPUT
 from edge.engines.flavour import Flavour
 from export.build import build_plan
@@ -19,9 +19,7 @@ from export.graph import Probe
 from export.search import as_on_gpu
 from export.write import planned_profile
 from train.data.synth import scene
-from train.models.catalogue import MODELS, PAPER_MODELS
-
-FRAME_HW = (1440, 1440)
+from train.models.catalogue import MODELS
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class EnginesResult:
 
 
 def measure(
-    flavour: Flavour, compute_capabilities: Sequence[str], models: Sequence[str] = PAPER_MODELS
+    flavour: Flavour, compute_capabilities: Sequence[str], models: Sequence[str] = ALL_MODELS
 ) -> EnginesResult:
     """Build every network of `models` in every precision, with the tiles planned for `FRAME_HW`.
 

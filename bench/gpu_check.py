@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from bench.backends import write_plan
-from bench.engines import FRAME_HW
 from bench.machine import mb_per_1000_frames, memory_mb
-from bench.networks import Network, open_network
+from bench.networks import ALL_MODELS, FRAME_HW, Network, open_network
 from edge.engines import open_engine
 from edge.engines.engine import Engine, Frames
 from edge.engines.flavour import Flavour
@@ -30,7 +29,6 @@ from edge.pipeline import Policy
 from edge.run import run
 from export.write import planned_profile
 from train.data.synth import scene
-from train.models.catalogue import PAPER_MODELS
 
 # Grey levels that the map of a frame may be from ONNX Runtime's; INT8 is only told.
 ALLOWED = {"fp32": 2, "fp16": 4, "int8": 255}
@@ -137,7 +135,7 @@ def measure(flavour: Flavour) -> GpuCheck:
     images = [scene(np.random.default_rng(i), *FRAME_HW, particles=80).image for i in range(4)]
     rows: list[GpuRow] = []
     device, growth = "", 0.0
-    for key in PAPER_MODELS:
+    for key in ALL_MODELS:
         network = open_network(key)
         for precision in network.graphs:
             with _built(network, precision, flavour) as subject:

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from bench.engines import FRAME_HW
+from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, Region, Stream

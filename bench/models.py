@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.backends import Backend, find_backends
-from bench.engines import FRAME_HW
-from bench.networks import Network, open_network
+from bench.networks import FRAME_HW, GROUPS, Network, open_network
 from bench.paper import PaperRow, table_4
 from bench.peak import peak_memory
 from bench.roofline import Roofs, flops_per_byte, measure_roofs
@@ -33,15 +33,6 @@ from train.data.synth import scene
 from train.metrics import mask_iou
 from train.models.catalogue import MODELS
 
-# The networks of `--all-models`: groups share their rounds, so that drift hits twins alike.
-GROUPS = (
-    ("unet",),
-    ("half_unet",),
-    ("mrunet",),
-    ("half_mrunet", "half_mrunet8"),
-    ("quarter_mrunet", "quarter_mrunet8"),
-)
-ALL_MODELS = tuple(key for group in GROUPS for key in group)
 # The paper's crops, px.
 TILE = 512
 BATCHES = (1, 2, 4, 8)
@@ -177,6 +168,8 @@ def _measure_group(
     image = scene(np.random.default_rng(0), *FRAME_HW, particles=80).image
     failed: dict[str, str] = {}
     subjects: dict[str, Subject] = {}
+    first_s: dict[str, float] = {}
+    masks: dict[str, NDArray[np.uint8]] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for key in keys:
@@ -188,7 +181,10 @@ def _measure_group(
                     say(f"{name}: opening")
                     try:
                         subject = stack.enter_context(_opened(network, backend, precision, folder))
-                        _through(subject.frames, image)
+                        start = time.perf_counter()
+                        found = _through(subject.frames, image)
+                        first_s[name] = time.perf_counter() - start
+                        masks[name] = particle_mask(found, network.info.level)
                         subjects[name] = subject
                     except ToolError as error:
                         failed[name] = str(error)
@@ -205,16 +201,14 @@ def _measure_group(
             name: functools.partial(_through, subject.frames, image)
             for name, subject in subjects.items()
         }
-        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"))
+        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"), first_s)
         rows = []
         exact: dict[str, NDArray[np.uint8]] = {}
         for name, subject in subjects.items():
             say(f"{name}: batches and memory")
-            info = subject.network.info
-            mask = particle_mask(_through(subject.frames, image), info.level)
             # The first of a network is torch in FP32.
-            expected = exact.setdefault(info.model, mask)
-            iou = mask_iou(mask, expected)
+            expected = exact.setdefault(subject.network.info.model, masks[name])
+            iou = mask_iou(masks[name], expected)
             rows.append(_row(subject, tile_times[name], frame_times[name], iou, folder))
     return rows, failed, tile_times["the reference"].median
 

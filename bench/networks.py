@@ -19,6 +19,16 @@ from train.checkpoint import Checkpoint, Normalisation
 from train.data.synth import scene
 from train.models.catalogue import MODELS, build
 
+# The networks of `--all-models`: groups share their rounds, so that drift hits twins alike.
+GROUPS = (
+    ("unet",),
+    ("half_unet",),
+    ("mrunet",),
+    ("half_mrunet", "half_mrunet8"),
+    ("quarter_mrunet", "quarter_mrunet8"),
+)
+ALL_MODELS = tuple(key for group in GROUPS for key in group)
+FRAME_HW = (1440, 1440)
 # Side of the painted scene that calibrates, px: a multiple of every network's pooling.
 SIDE = 128
 

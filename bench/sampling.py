@@ -16,6 +16,7 @@ STABLE = 0.95
 # Half of the confidence interval of the median, as a part of the median, that is exact enough.
 PRECISE = 0.02
 MIN_RUNS, MAX_RUNS = 3, 200
+PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,21 @@ def in_turn(
     tasks: Mapping[str, Callable[[], object]],
     limit_s: float,
     progress: Callable[[str], None] = lambda _: None,
+    warm: Mapping[str, float] | None = None,
 ) -> dict[str, Samples]:
     """Time every task, one run of each in turn, so that drift of the machine hits all alike.
 
     A task is warmed up until its runs get no faster. It is done when the confidence interval of
-    its median is within `PRECISE`, or after `limit_s` seconds of runs, but not before `MIN_RUNS`.
+    its median is within `PRECISE`, or after `limit_s` seconds of runs, but not before `MIN_RUNS`,
+    unless these would take `PATIENCE` times as long.
 
     Args:
         progress: told the name of each task before it runs.
+        warm: tasks that ran before, and how long they took, s.
     """
     for name, task in tasks.items():
         progress(name)
-        _warm_up(task, limit_s)
+        _warm_up(task, limit_s, (warm or {}).get(name))
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     open_tasks = dict(tasks)
     while open_tasks:
@@ -85,9 +89,7 @@ def in_turn(
             progress(name)
             times = taken[name]
             times.append(seconds_of(task))
-            if len(times) < MIN_RUNS:
-                continue
-            if sum(times) >= limit_s or len(times) >= MAX_RUNS or Samples(tuple(times)).precise:
+            if _is_done(times, limit_s):
                 del open_tasks[name]
     return {name: Samples(tuple(times)) for name, times in taken.items()}
 
@@ -99,8 +101,15 @@ def seconds_of(task: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _warm_up(task: Callable[[], object], limit_s: float) -> None:
-    best, spent = math.inf, 0.0
+def _is_done(times: list[float], limit_s: float) -> bool:
+    spent = sum(times)
+    if len(times) < MIN_RUNS:
+        return spent >= PATIENCE * limit_s
+    return spent >= limit_s or len(times) >= MAX_RUNS or Samples(tuple(times)).precise
+
+
+def _warm_up(task: Callable[[], object], limit_s: float, before_s: float | None) -> None:
+    best, spent = before_s or math.inf, before_s or 0.0
     while spent < limit_s:
         seconds = seconds_of(task)
         if seconds >= STABLE * best:

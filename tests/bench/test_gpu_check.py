@@ -28,7 +28,7 @@ def check(folder: str) -> None:
 
     bench.backends.build_plan = build
     for name, value in {
-        "PAPER_MODELS": ("half_mrunet",),
+        "ALL_MODELS": ("half_mrunet",),
         "FRAME_HW": (160, 128),
         "WARM_UP": 4,
         "TIMED": 4,

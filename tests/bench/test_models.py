@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 import bench.models
 from bench.cli import bench as command
-from bench.models import ALL_MODELS, Row
+from bench.models import Row
+from bench.networks import ALL_MODELS
 from bench.report import Report, read_report
 from edge.gpu import find_gpu
 from train.models.catalogue import MODELS, PAPER_MODELS

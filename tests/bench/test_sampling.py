@@ -64,9 +64,21 @@ def test_runs_are_taken_in_turn_and_end_when_precise() -> None:
 
 def test_a_slow_task_ends_at_its_limit_but_runs_often_enough() -> None:
     calls = []
-    samples = in_turn({"slow": lambda: (calls.append(0), time.sleep(0.02))}, limit_s=0.01)
+    samples = in_turn({"slow": lambda: (calls.append(0), time.sleep(0.05))}, limit_s=0.06)
     assert len(samples["slow"].seconds) == MIN_RUNS
-    assert len(calls) == MIN_RUNS + 1  # one to warm up
+    assert len(calls) == MIN_RUNS + 2  # two to warm up: the second was no faster
+
+
+def test_a_very_slow_task_runs_once() -> None:
+    samples = in_turn({"slow": lambda: time.sleep(0.02)}, limit_s=0.005)
+    assert len(samples["slow"].seconds) == 1
+
+
+def test_what_ran_before_is_not_warmed_up_again() -> None:
+    calls = []
+    warm = {"slow": 0.02}
+    in_turn({"slow": lambda: (calls.append(0), time.sleep(0.02))}, 0.01, warm=warm)
+    assert len(calls) == MIN_RUNS - 1  # more would take three times the limit
 
 
 def test_warming_up_lasts_until_runs_get_no_faster() -> None:
