@@ -74,7 +74,7 @@ class Report:
 
     def as_markdown(self) -> str:
         """The tables and the machine."""
-        parts = [f"## {title}\n\n{_markdown(cells)}" for title, cells in self._tables().items()]
+        parts = [f"## {title}\n\n{as_markdown(cells)}" for title, cells in self._tables().items()]
         return "\n\n".join([_in_words(self.machine), *parts, *self.remarks()]) + "\n"
 
     def as_html(self) -> str:
@@ -133,12 +133,12 @@ class Report:
     def _tables(self) -> dict[str, Cells]:
         return {
             "Beside the paper's Table 4": paper_cells(self.result.table_4),
-            "A frame, ms": self._frames(),
+            "A frame, ms": self.frames(),
             "Each network, backend and precision": self._rows(),
         }
 
-    def _frames(self) -> Cells:
-        """Networks down, backends and precisions across."""
+    def frames(self) -> Cells:
+        """Medians of a frame, ms: networks down, backends and precisions across."""
         rows = self.result.rows
         ways = list(dict.fromkeys((row.backend, row.precision) for row in rows))
         frame = {row.key: _time(row.frame_ms) for row in rows}
@@ -245,7 +245,7 @@ def _flat(row: Row) -> dict[str, Any]:
     return flat
 
 
-def _markdown(cells: Cells) -> str:
+def as_markdown(cells: Cells) -> str:
     head, lines = cells
     align = ("left", *("right",) * (len(head) - 1))
     return tabulate(lines, head, tablefmt="github", disable_numparse=True, colalign=align)

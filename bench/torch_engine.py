@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo.config as dynamo
 from numpy.typing import NDArray
 
 from edge import tiling
@@ -42,7 +43,7 @@ class TorchEngine:
         on_gpu = torch.cuda.is_available()
         self._where = torch.device("cuda" if on_gpu else "cpu")
         graph = EngineGraph(checkpoint).eval().to(self._where)
-        self._graph: Any = torch.compile(graph, dynamic=False) if compiled else graph
+        self._graph: Any = _compiled(graph) if compiled else graph
         self._dtype = DTYPES[precision]
         self.batch = 16 if on_gpu else 1
         self.info = info_of(checkpoint, "")
@@ -76,3 +77,10 @@ class TorchEngine:
     ) -> Iterator[TiledFrames]:
         """As `edge.engines.engine.Engine.frames`, one frame at a time."""
         yield TiledFrames(self.layout(frame_hw), self.run, clock)
+
+
+def _compiled(graph: torch.nn.Module) -> Any:
+    # Every shape of every network counts, and beyond the limit torch runs eagerly without an error.
+    dynamo.recompile_limit = 64
+    dynamo.fail_on_recompile_limit_hit = True
+    return torch.compile(graph, dynamic=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 
-# Bounds the memory of the engine: half_mrunet in ONNX Runtime stays within 450 MB.
+# Bounds the memory of the engine: half_mrunet in ONNX Runtime stays within 500 MB.
 MAX_TILE_PIXELS = 540 * 540
 
 

@@ -23,6 +23,7 @@ from export.graph import (
     TOLERANCE,
     Probe,
     content_hash,
+    precision_of,
     probability_tensor,
     producers_of,
     weights_of,
@@ -123,6 +124,12 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
     """
     if info.model not in MODELS:
         raise ToolError(f"{info.model}: not in the catalogue, so its graph is no network in torch")
+    rewritten = ToolError(
+        f"the graph of {info.model} does not hold its weights as torch has them: give one whose "
+        f"convolutions are in float32 and not joined"
+    )
+    if precision_of(model) != "fp32":
+        raise rewritten
     values = {name: numpy_helper.to_array(item) for name, item in weights_of(model).items()}
     prefix = "network."
     weights = {
@@ -145,10 +152,7 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
     try:
         checkpoint.module()
     except RuntimeError:
-        raise ToolError(
-            f"the graph of {info.model} does not hold its weights as torch has them: give one "
-            f"whose convolutions are in float32 and not joined"
-        ) from None
+        raise rewritten from None
     return checkpoint
 
 

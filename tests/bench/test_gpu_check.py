@@ -1,32 +1,44 @@
-"""The whole of `bench gpu-check` on the driver for the CPU: what it would do on a GPU."""
+"""What `bench` would do on a GPU, on the driver for the CPU: all of gpu-check, and its rows."""
 
+import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import bench.backends
 import bench.gpu_check
+import bench.models
 from bench.gpu_check import measure
+from bench.models import BATCHES
+from bench.peak import Peak
 from edge.engines.flavour import Flavour
 from edge.errors import ToolError
 from edge.gpu import find_gpu
 from export.build import Built
+from export.graph import PRECISIONS
 from tests.driver import succeeds
 from tests.edge import test_tensorrt, twin
 
 
-def check(folder: str) -> None:
-    """One network, small frames: the twin computes what ONNX Runtime does, to the last bit."""
+def use_twin(folder: str) -> Flavour:
+    """Plans are of the twin wherever `bench` builds or opens one."""
     test_tensorrt.use_twin()
-    graphs = iter(range(3))
+    numbers = itertools.count()
 
     def build(graph, flavour, profile) -> Built:
-        path = Path(folder) / f"{next(graphs)}.onnx"
+        path = Path(folder) / f"{next(numbers)}.onnx"
         path.write_bytes(graph.SerializeToString())
         return Built(twin.plan(path, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
     bench.backends.build_plan = build
+    return Flavour("rtx", sys.modules[twin.__name__])
+
+
+def check(folder: str) -> None:
+    """One network, small frames: the twin computes what ONNX Runtime does, to the last bit."""
+    flavour = use_twin(folder)
     for name, value in {
         "ALL_MODELS": ("half_mrunet",),
         "FRAME_HW": (160, 128),
@@ -36,7 +48,7 @@ def check(folder: str) -> None:
         "SMALL_FRAMES": 40,
     }.items():
         setattr(bench.gpu_check, name, value)
-    result = measure(Flavour("rtx", sys.modules[twin.__name__]))
+    result = measure(flavour)
     assert (result.gpu, result.compute_capability) == ("CPU 0", "8.7")
     assert [row.precision for row in result.engines] == ["fp32", "fp16", "int8"]
     assert {row.max_grey_levels for row in result.engines} == {0}
@@ -46,9 +58,36 @@ def check(folder: str) -> None:
     assert "half_mrunet" in result.as_text()
 
 
-def test_on_the_driver(fake_driver: Path, tmp_path: Path) -> None:
+def rows(folder: str) -> None:
+    """The rows of TensorRT in `bench --model`, tiles in batches and whole frames."""
+    flavour = use_twin(folder)
+
+    def opened(name: str) -> Flavour:
+        if name != flavour.name:
+            raise ToolError("not here")
+        return flavour
+
+    bench.backends.open_flavour = opened
+    bench.backends._cannot_compile = lambda: "takes long"
+    bench.models.FRAME_HW, bench.models.TILE = (160, 200), 96
+    # A process of its own would not know the twin.
+    bench.models.peak_memory = lambda *_: Peak(1.0, None)
+    result = bench.models.measure(["quarter_mrunet"], 0.05)
+    assert result.absent["TensorRT"] == "not here"
+    found = {(row.backend, row.precision): row for row in result.rows}
+    for precision in PRECISIONS:
+        row = found["TensorRT-RTX", precision]
+        assert row.mask_iou == found["ONNX Runtime CPU", precision].mask_iou
+        assert row.device.startswith("TensorRT-RTX")
+        assert row.tiles == "1 x 160x200"
+        assert row.batch in BATCHES
+        assert row.tile_ms["p50"] > 0
+
+
+@pytest.mark.parametrize("scenario", [check, rows], ids=lambda s: s.__name__)
+def test_on_the_driver(scenario: Callable[[str], None], fake_driver: Path, tmp_path: Path) -> None:
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    succeeds(check, str(tmp_path), fake_driver)
+    succeeds(scenario, str(tmp_path), fake_driver)
 
 
 def test_without_a_gpu() -> None:

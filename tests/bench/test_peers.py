@@ -41,7 +41,7 @@ def test_every_way_says_the_same_in_float32(result: PeersResult) -> None:
     # Slices cut particles in two, and not every half is merged again.
     assert abs(rows[SAHI].objects - ours.objects) <= 0.1 * ours.objects
     for row in result.frame:
-        assert len(row.ms["runs"]) >= 3
+        assert row.ms["runs"]
         assert row.ratio == pytest.approx(row.ms["p50"] / ours.ms["p50"], rel=0.01)
 
 

@@ -78,6 +78,7 @@ def test_a_model_is_opened_by_its_key() -> None:
         (MULTIRES, {"residual": [4, 6, 8]}, r"encoder has 2 level\(s\) and residual 3"),
         (MULTIRES, {"head_kernel": 2}, "a kernel of 2 px has no middle"),
         (MULTIRES, {"head_kernel": -1}, "a kernel of -1 px has no middle"),
+        (MULTIRES, {"step": 0}, "step must be 1 or more, is 0"),
         (SEGNET, {"encoder": [[4, 5], []]}, "encoder has a level without convolutions"),
         (SEGNET, {"encoder": []}, "encoder is empty"),
     ],
@@ -89,6 +90,12 @@ def test_a_wrong_description_says_what_is_wrong(
     description = {k: v for k, v in changed.items() if v is not None or k == "family"}
     with pytest.raises(ToolError, match=f"^x.json: .*{words}"):
         parse(description, "x.json")
+
+
+def test_a_description_without_step_is_of_the_paper() -> None:
+    description = MODELS["half_mrunet"].describe()
+    assert description.pop("step") == 1
+    assert parse(description, "x.json") == MODELS["half_mrunet"]
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

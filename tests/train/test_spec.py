@@ -29,6 +29,19 @@ def test_table_4_to_the_last_digit(key: str) -> None:
     assert (MODELS[key].params(), MODELS[key].flops(512, 512)) == EXACT[key]
 
 
+@pytest.mark.parametrize("key", ["half_mrunet", "quarter_mrunet"])
+def test_the_twins_have_only_widths_in_eights(key: str) -> None:
+    paper, twin = MODELS[key], MODELS[f"{key}8"]
+    first, *others, head = twin.convs()
+    assert (first.cin, head.cout) == (3, 1)
+    for conv in (*others, head):
+        assert conv.cin % 8 == 0
+    for conv in (first, *others):
+        assert conv.cout % 8 == 0
+    assert twin.receptive_field_radius() == paper.receptive_field_radius()
+    assert 1 < twin.flops() / paper.flops() < 1.25
+
+
 def test_segnet_is_vgg16_and_its_mirror() -> None:
     """VGG16's thirteen convolutions hold 14,714,688 parameters; the head replaces the mirror of
     the first one, and biases count what a convolution puts out."""
