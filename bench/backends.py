@@ -91,8 +91,8 @@ def write_plan(
     return built.seconds
 
 
-def find_backends() -> tuple[dict[str, Backend], dict[str, str]]:
-    """What runs here by name, and what does not, with the reason."""
+def find_backends() -> tuple[list[Backend], dict[str, str]]:
+    """What runs here, and the names of what does not, with the reason."""
     present: list[Backend] = []
     absent: dict[str, str] = {}
     on_gpu = ("fp32", "fp16") if torch.cuda.is_available() else ("fp32",)
@@ -119,7 +119,7 @@ def find_backends() -> tuple[dict[str, Backend], dict[str, str]]:
             absent[TITLES[key]] = "there is no GPU here (or no driver for it)"
             continue
         present.append(Backend(TITLES[key], "trt", PRECISIONS, lambda _: TensorRtEngine, flavour))
-    return {backend.name: backend for backend in present}, absent
+    return present, absent
 
 
 def _torch(compiled: bool, precision: str) -> Callable[[Path], Engine]:

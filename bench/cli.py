@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bench.training import TrainingResult
 
 
+ENGINE = click.option(
+    "--engine", default="half_mrunet", show_default=True, help="Engine file or shipped model."
+)
 JSON = click.option(
     "--json",
     "json_path",
@@ -46,11 +49,11 @@ def _show(
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
-    from bench.machine import describe
+    from bench.machine import describe, in_words
     from edge.files import write_json
 
     machine = describe()
-    click.echo(", ".join(f"{key} {value}" for key, value in machine.items()))
+    click.echo(in_words(machine))
     click.echo(result.as_text())
     if json_path:
         write_json(json_path, {"machine": machine, **asdict(result)})
@@ -125,7 +128,7 @@ def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from bench.machine import describe
+    from bench.machine import describe, in_words
     from bench.models import measure
     from bench.report import Report
 
@@ -147,7 +150,7 @@ def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> 
         report.write(out)
     # A pipe or a file has no width, and tables are not to be cut there.
     console = Console() if sys.stdout.isatty() else Console(width=240)
-    console.print(", ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
+    console.print(in_words(machine), highlight=False)
     for table in report.as_tables():
         console.print(table)
     for remark in report.remarks():
@@ -174,7 +177,7 @@ def compare(before: Path, after: Path, fail_above: float | None) -> None:
 
 
 @bench.command()
-@click.option("--engine", default="half_mrunet", show_default=True)
+@ENGINE
 @click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True)
 @JSON
 def energy(engine: str, seconds: float, json_path: Path | None) -> None:
@@ -186,7 +189,7 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 
 
 @bench.command()
-@click.option("--engine", default="half_mrunet", show_default=True)
+@ENGINE
 @click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
     "--picture",
@@ -229,9 +232,7 @@ def peers(model: str, limit_s: float, json_path: Path | None) -> None:
 
 
 @bench.command()
-@click.option(
-    "--engine", default="half_mrunet", show_default=True, help="Engine file or shipped model."
-)
+@ENGINE
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
 @JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
@@ -247,7 +248,7 @@ def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
 @click.option("--seconds", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), help="In place of --seconds.")
 @click.option("--size", type=click.IntRange(min=32), default=256, show_default=True)
-@click.option("--engine", default="half_mrunet", show_default=True)
+@ENGINE
 @JSON
 def delay(
     fps: float, seconds: int, frames: int | None, size: int, engine: str, json_path: Path | None
@@ -307,7 +308,7 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 
 @bench.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--engine", default="half_mrunet", show_default=True)
+@ENGINE
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:

@@ -98,11 +98,11 @@ def compare(before: Report, after: Report) -> Comparison:
             a, b = getattr(one, key), getattr(other, key)
             if a and b:
                 changes.append(Change(name, what, a, b, abs(b / a - 1) > SAME_SIZE))
-    keys = sorted(before.machine.keys() | after.machine.keys() - MOMENTARY)
+    keys = sorted((before.machine.keys() | after.machine.keys()) - MOMENTARY)
     differ = [
         f"{key} {before.machine.get(key, 'absent')} and {after.machine.get(key, 'absent')}"
         for key in keys
-        if key not in MOMENTARY and before.machine.get(key) != after.machine.get(key)
+        if before.machine.get(key) != after.machine.get(key)
     ]
     return Comparison(
         changes,

@@ -10,6 +10,8 @@ import numpy as np
 
 from bench.power import open_meter
 from edge.engines import open_engine
+from edge.engines.engine import through
+from edge.engines.onnx import OnnxEngine
 from edge.errors import ToolError
 from edge.latency import Stopwatch
 from train.data.synth import scene
@@ -68,20 +70,18 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
     with meter.stretch() as idle:
         time.sleep(IDLE_S)
     with contextlib.closing(open_engine(engine_name)) as engine:
-        if meter.card_alone and engine.device.endswith("CPUExecutionProvider"):
+        if meter.card_alone and isinstance(engine, OnnxEngine) and not engine.on_gpu:
             raise ToolError(
                 f"{engine_name}: runs on the CPU, but only the graphics card's energy is "
                 f"measurable here; install onnxruntime-gpu or give a .trt engine"
             )
         with engine.frames((side, side), 1, Stopwatch()) as frames:
-            frames.start(images[-1])
-            frames.finish()
+            through(frames, images[-1])
             count = 0
             with meter.stretch() as busy:
                 start = time.perf_counter()
                 while count < MIN_FRAMES or time.perf_counter() - start < seconds:
-                    frames.start(images[count % IMAGES])
-                    frames.finish()
+                    through(frames, images[count % IMAGES])
                     count += 1
         device = engine.device
     return EnergyResult(

@@ -17,7 +17,7 @@ from bench.backends import write_plan
 from bench.machine import mb_per_1000_frames, memory_mb
 from bench.networks import ALL_MODELS, FRAME_HW, Network, open_network
 from edge.engines import open_engine
-from edge.engines.engine import Engine, Frames
+from edge.engines.engine import Engine, through
 from edge.engines.flavour import Flavour
 from edge.engines.profile import Profile
 from edge.engines.tiled import TiledFrames
@@ -189,15 +189,15 @@ def _built(network: Network, precision: str, flavour: Flavour) -> Iterator[Subje
 def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
     engine = subject.engine
     with engine.frames(FRAME_HW, 1, Stopwatch()) as frames:
-        found = [_through(frames, image) for image in images[:1] * 2][-1]  # a graph's second
+        found = [through(frames, image) for image in images[:1] * 2][-1]  # a graph's second
         for image in images * (WARM_UP // len(images)):
-            _through(frames, image)
+            through(frames, image)
         clock = Stopwatch()
         for index in range(TIMED):
             with clock.stage("frame"):
-                _through(frames, images[index % len(images)])
+                through(frames, images[index % len(images)])
     info = engine.info
-    expected = _through(
+    expected = through(
         TiledFrames(engine.layout(FRAME_HW), subject.reference.run, Stopwatch()), images[0]
     )
     summary = run(MemorySource(images, PIPELINED), engine, [], Policy.EVERY, lambda _: None)
@@ -215,16 +215,11 @@ def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
     )
 
 
-def _through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    frames.start(image)
-    return frames.finish()
-
-
 def _frames_per_second(engine: Engine, images: list[NDArray[np.uint8]]) -> float:
     """With two frames under way, as the pipeline has them."""
     with engine.frames(FRAME_HW, 2, Stopwatch()) as frames:
         for image in images:
-            _through(frames, image)
+            through(frames, image)
         start = time.perf_counter()
         frames.start(images[0])
         for index in range(1, TIMED):

@@ -21,7 +21,7 @@ from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, Region, Stream
-from edge.engines import open_engine, shipped
+from edge.engines import engine_path
 from edge.engines.engine import INPUT, OUTPUT
 from edge.engines.flavour import Flavour
 from edge.engines.onnx import OnnxEngine
@@ -132,11 +132,9 @@ def measure(engine_name: str, runs: int) -> LayersResult:
         BadArgumentError: there is no such engine.
         ToolError: it is damaged or not ours, or this machine cannot run it.
     """
-    path = shipped().get(engine_name, Path(engine_name))
-    if path.suffix == ".trt" and path.is_file():
-        return _in_tensorrt(engine_name, path, runs)
-    open_engine(engine_name).close()  # says what is wrong with any other file
-    return _in_onnx_runtime(engine_name, path, runs)
+    path = engine_path(engine_name)
+    measured = _in_tensorrt if path.suffix == ".trt" else _in_onnx_runtime
+    return measured(engine_name, path, runs)
 
 
 def part_of(conv: str) -> str:
@@ -267,7 +265,6 @@ def _op(name: str, nodes: Sequence[onnx.NodeProto]) -> str:
 
 
 def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
-    model, _ = read_graph(path)
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(OnnxEngine(path, ["CPUExecutionProvider"])) as engine,
@@ -286,6 +283,7 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         device = engine.device
     found, ops = _node_times(events)
+    model, _ = read_graph(path)
     height, width = tile_hw
     layers = Network(model, height * width).layers(_medians(found[-runs:]), ops)
     return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,11 @@ def describe() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def in_words(machine: Mapping[str, str | int | float]) -> str:
+    """What `describe` returned, in a line."""
+    return ", ".join(f"{key} {value}" for key, value in machine.items())
 
 
 def gpu_memory_mb(pid: int) -> float | None:

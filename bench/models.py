@@ -20,11 +20,10 @@ from bench.paper import PaperRow, table_4
 from bench.peak import peak_memory
 from bench.roofline import Roofs, flops_per_byte, measure_roofs
 from bench.sampling import MIN_RUNS, Samples, in_turn, seconds_of
-from bench.torch_engine import TorchEngine
 from edge.engines import open_engine
-from edge.engines.engine import Engine, Frames
-from edge.engines.onnx import OnnxEngine
+from edge.engines.engine import Engine, Frames, through
 from edge.engines.profile import Profile
+from edge.engines.tiled import TiledEngine
 from edge.errors import ToolError
 from edge.latency import Stopwatch
 from edge.particles import particle_mask
@@ -103,7 +102,13 @@ class ModelsResult:
 
 @dataclass(frozen=True)
 class Subject:
-    """A row to be: an engine that is open, and the file it runs."""
+    """A row to be: an engine that is open and has run its first frame.
+
+    Attributes:
+        path: of the file that it runs.
+        mask: particles (H,W) of that frame.
+        first_s: how long that frame took.
+    """
 
     network: Network
     backend: Backend
@@ -111,9 +116,8 @@ class Subject:
     path: Path
     engine: Engine
     frames: Frames
-
-    def __str__(self) -> str:
-        return f"{self.network.info.model}, {self.backend.name} {self.precision}"
+    mask: NDArray[np.uint8]
+    first_s: float
 
 
 def measure(
@@ -132,19 +136,15 @@ def measure(
     backends, absent = find_backends()
     grouped = [[key for key in group if key in models] for group in GROUPS]
     alone = [[key] for key in models if not any(key in group for group in grouped)]
-    total = len(models) * sum(len(backend.precisions) for backend in backends.values())
+    ways = [(backend, precision) for backend in backends for precision in backend.precisions]
+    total = len(models) * len(ways)
     rows: list[Row] = []
     references: list[float] = []
     progress(0, total, "what the machine could reach")
     roofs = measure_roofs()
     for group in filter(None, (*grouped, *alone)):
         say = functools.partial(progress, len(rows), total)
-        found, failed, reference_s = _measure_group(
-            group,
-            list(backends.values()),
-            limit_s,
-            say,
-        )
+        found, failed, reference_s = _measure_group(group, ways, limit_s, say)
         rows += found
         absent |= failed
         references.append(reference_s)
@@ -160,34 +160,29 @@ def measure(
 
 def _measure_group(
     keys: Sequence[str],
-    backends: Sequence[Backend],
+    ways: Sequence[tuple[Backend, str]],
     limit_s: float,
     say: Callable[[str], None],
 ) -> tuple[list[Row], dict[str, str], float]:
-    """Rows of these networks, what failed and why, and the median of the reference, s."""
+    """Rows of these networks by the `ways`, backends and precisions; what failed and why; and the
+    median of the reference, s."""
     image = scene(np.random.default_rng(0), *FRAME_HW, particles=80).image
     failed: dict[str, str] = {}
     subjects: dict[str, Subject] = {}
-    first_s: dict[str, float] = {}
-    masks: dict[str, NDArray[np.uint8]] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for key in keys:
             say(f"{key}: its graphs")
             network = open_network(key)
-            for backend in backends:
-                for precision in backend.precisions:
-                    name = f"{key}, {backend.name} {precision}"
-                    say(f"{name}: opening")
-                    try:
-                        subject = stack.enter_context(_opened(network, backend, precision, folder))
-                        start = time.perf_counter()
-                        found = _through(subject.frames, image)
-                        first_s[name] = time.perf_counter() - start
-                        masks[name] = particle_mask(found, network.info.level)
-                        subjects[name] = subject
-                    except ToolError as error:
-                        failed[name] = str(error)
+            for backend, precision in ways:
+                name = f"{key}, {backend.name} {precision}"
+                say(f"{name}: opening")
+                try:
+                    subjects[name] = stack.enter_context(
+                        _opened(network, backend, precision, image, folder)
+                    )
+                except ToolError as error:
+                    failed[name] = str(error)
         reference = stack.enter_context(contextlib.closing(open_engine(REFERENCE)))
         with contextlib.ExitStack() as opened:
             tasks: dict[str, Callable[[], object]] = {
@@ -198,18 +193,18 @@ def _measure_group(
             tasks["the reference"] = lambda: reference.run(tile)
             tile_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: tiles"))
         tasks = {
-            name: functools.partial(_through, subject.frames, image)
+            name: functools.partial(through, subject.frames, image)
             for name, subject in subjects.items()
         }
-        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"), first_s)
+        warm = {name: subject.first_s for name, subject in subjects.items()}
+        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"), warm)
         rows = []
         exact: dict[str, NDArray[np.uint8]] = {}
         for name, subject in subjects.items():
             say(f"{name}: batches and memory")
             # The first of a network is torch in FP32.
-            expected = exact.setdefault(subject.network.info.model, masks[name])
-            iou = mask_iou(masks[name], expected)
-            rows.append(_row(subject, tile_times[name], frame_times[name], iou, folder))
+            expected = exact.setdefault(subject.network.info.model, subject.mask)
+            rows.append(_row(subject, tile_times[name], frame_times[name], expected, folder))
     return rows, failed, tile_times["the reference"].median
 
 
@@ -217,7 +212,7 @@ def _row(
     subject: Subject,
     tile: Samples,
     frame: Samples,
-    mask_iou: float,
+    expected: NDArray[np.uint8],
     folder: Path,
 ) -> Row:
     info = subject.network.info
@@ -242,7 +237,7 @@ def _row(
         gpu_memory_mb=peak.gpu_mb,
         engine_mb=round(subject.path.stat().st_size / 1e6, 3),
         rw_f1=scores.get("rw_f1"),
-        mask_iou=round(mask_iou, 5),
+        mask_iou=round(mask_iou(subject.mask, expected), 5),
     )
 
 
@@ -267,6 +262,7 @@ def _opened(
     network: Network,
     backend: Backend,
     precision: str,
+    image: NDArray[np.uint8],
     folder: Path,
 ) -> Iterator[Subject]:
     profile = planned_profile(FRAME_HW, network.info.multiple, network.info.halo)
@@ -277,14 +273,18 @@ def _opened(
     ):
         if not backend.runs(engine):
             raise ToolError(f"it fell back to {engine.device}")
-        yield Subject(network, backend, precision, path, engine, frames)
+        start = time.perf_counter()
+        found = through(frames, image)
+        first_s = time.perf_counter() - start
+        mask = particle_mask(found, network.info.level)
+        yield Subject(network, backend, precision, path, engine, frames, mask, first_s)
 
 
 @contextlib.contextmanager
 def _tiles(subject: Subject, batch: int, folder: Path) -> Iterator[Callable[[], object]]:
     """Runs `batch` tiles of `TILE` px at a time."""
     engine, info = subject.engine, subject.network.info
-    if isinstance(engine, OnnxEngine | TorchEngine):
+    if isinstance(engine, TiledEngine):
         tiles = np.random.default_rng(0).integers(0, 256, (batch, TILE, TILE, 3), np.uint8)
         usual = engine.batch
         engine.batch = batch
@@ -305,9 +305,4 @@ def _tiles(subject: Subject, batch: int, folder: Path) -> Iterator[Callable[[], 
         contextlib.closing(subject.backend.opener(subject.precision)(path)) as plan,
         plan.frames(strip_hw, 1, Stopwatch()) as frames,
     ):
-        yield lambda: _through(frames, strip)
-
-
-def _through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    frames.start(image)
-    return frames.finish()
+        yield lambda: through(frames, strip)

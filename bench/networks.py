@@ -45,10 +45,6 @@ class Network:
     info: EngineInfo
     graphs: dict[str, onnx.ModelProto]
 
-    @property
-    def trained(self) -> bool:
-        return bool(self.info.training)
-
 
 def open_network(key: str) -> Network:
     """The network of that key.

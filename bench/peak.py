@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import gpu_memory_mb, memory_mb
-from edge.engines.engine import Engine
+from edge.engines.engine import Engine, through
 from edge.latency import Stopwatch
 
 
@@ -43,6 +43,5 @@ def peak_memory(opener: Callable[[Path], Engine], path: Path, frame_hw: tuple[in
 def _run(opener: Callable[[Path], Engine], path: Path, frame_hw: tuple[int, int]) -> Peak:
     image = np.random.default_rng(0).integers(0, 256, (*frame_hw, 3), np.uint8)
     with opener(path).frames(frame_hw, 1, Stopwatch()) as frames:
-        frames.start(image)
-        frames.finish()
+        through(frames, image)
         return Peak(round(memory_mb("self", "VmHWM"), 1), gpu_memory_mb(os.getpid()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from tabulate import tabulate
 from bench.sampling import Samples, in_turn
 from edge import tiling
 from edge.engines import shipped
-from edge.engines.engine import INPUT, OUTPUT
+from edge.engines.engine import INPUT, OUTPUT, through
 from edge.engines.onnx import OnnxEngine
 from edge.latency import Stopwatch
 from edge.particles import Particle, find_particles, particle_mask
@@ -182,13 +183,8 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Pe
         contextlib.closing(OnnxEngine(path, PROVIDERS)) as engine,
         engine.frames(image.shape[:2], 1, Stopwatch()) as frames,
     ):
-
-        def through() -> Map:
-            frames.start(image)
-            return frames.finish()
-
         ways: dict[str, Callable[[], Map | Objects]] = {
-            OURS: through,
+            OURS: lambda: through(frames, image),
             CROPS: lambda: _map(image, crops, run),
             "crops, torch": lambda: _map(image, crops, in_torch.run),
             SAHI: lambda: _sahi(image, crops, find),
@@ -291,8 +287,11 @@ def _openvino(path: Path, tile_hw: tuple[int, int]) -> dict[str, Run]:
     network = core.read_model(path)
     network.reshape({INPUT: [1, *tile_hw, 3]})
     runs: dict[str, Run] = {}
+    # OpenVINO gives the thread that compiles a stack for signals, and takes back those of several
+    # networks in the wrong order: in the main thread, Ctrl-C would then be a segmentation fault.
     for chosen in ({"INFERENCE_PRECISION_HINT": "f32"}, {}):
-        compiled = core.compile_model(network, "CPU", chosen)
+        with ThreadPoolExecutor(1) as other_thread:
+            compiled = other_thread.submit(core.compile_model, network, "CPU", chosen).result()
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         runs.setdefault(precision, _opened(compiled))
     return runs

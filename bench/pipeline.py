@@ -16,7 +16,7 @@ import numpy as np
 from bench.machine import memory_mb
 from edge import latency, tiling
 from edge.engines import open_engine
-from edge.engines.engine import Engine
+from edge.engines.engine import Engine, through
 from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
 from edge.latency import Stopwatch
@@ -125,8 +125,7 @@ def _beside_alone(
     def engine_alone() -> None:
         with engine.frames(frame_hw, 1, alone) as frames:
             for path in paths:
-                frames.start(read_image(path))
-                frames.finish()
+                through(frames, read_image(path))
 
     engine_alone()
     summary = run(ImageSource(paths), engine, open_sinks(out, None), Policy.EVERY, lambda _: None)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.models import ModelsResult, Row
+from bench.models import TILE, ModelsResult, Row
 from train.models.catalogue import MODELS
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "^"}
@@ -35,22 +35,24 @@ def pictures(result: ModelsResult) -> dict[str, str]:
 
 
 def _pareto(result: ModelsResult) -> Figure | None:
-    rows = [row for row in result.rows if row.rw_f1 is not None]
-    if not rows:
+    scored = [
+        (row, (row.frame_ms["p50"], row.rw_f1)) for row in result.rows if row.rw_f1 is not None
+    ]
+    if not scored:
         return None
     figure, axes = _axes(5.2)
-    _scatter(axes, rows, [(row.frame_ms["p50"], row.rw_f1 or 0.0) for row in rows], result.rows)
+    rows, points = zip(*scored, strict=True)
+    _scatter(axes, rows, points, result.rows)
     front: list[tuple[float, float]] = []
-    for latency, score in sorted((row.frame_ms["p50"], row.rw_f1 or 0.0) for row in rows):
+    for latency, score in sorted(points):
         if not front or score > front[-1][1]:
             front.append((latency, score))
     axes.step(*zip(*front, strict=True), where="post", color="#8a97a5", linewidth=1, zorder=1)
     for key in dict.fromkeys(row.model for row in rows):
-        mine = [row for row in rows if row.model == key]
-        last = max(row.frame_ms["p50"] for row in mine)
+        slowest = max(point for row, point in scored if row.model == key)
         axes.annotate(
             MODELS[key].title,
-            (last, mine[0].rw_f1 or 0.0),
+            slowest,
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
@@ -90,7 +92,7 @@ def _roofline(result: ModelsResult) -> Figure:
     _log(axes.yaxis, axes.set_yscale)
     axes.set_ylim(bottom=min(y for _, y in points) / 4)
     axes.set_xlabel("FLOPs a byte, if each convolution read and wrote its tensors once")
-    axes.set_ylabel("GFLOP/s on a 512x512 tile, by the paper's rule")
+    axes.set_ylabel(f"GFLOP/s on a {TILE}x{TILE} tile, by the paper's rule")
     return figure
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from tabulate import tabulate
 
 from bench import plots
+from bench.machine import in_words
 from bench.models import TILE, ModelsResult, Row
 from bench.paper import PaperRow
 from bench.roofline import Roofs
@@ -75,7 +76,7 @@ class Report:
     def as_markdown(self) -> str:
         """The tables and the machine."""
         parts = [f"## {title}\n\n{as_markdown(cells)}" for title, cells in self._tables().items()]
-        return "\n\n".join([_in_words(self.machine), *parts, *self.remarks()]) + "\n"
+        return "\n\n".join([in_words(self.machine), *parts, *self.remarks()]) + "\n"
 
     def as_html(self) -> str:
         """One page that needs no other file."""
@@ -249,7 +250,3 @@ def as_markdown(cells: Cells) -> str:
     head, lines = cells
     align = ("left", *("right",) * (len(head) - 1))
     return tabulate(lines, head, tablefmt="github", disable_numparse=True, colalign=align)
-
-
-def _in_words(machine: Mapping[str, str | int | float]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in machine.items())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +10,24 @@ import torch
 import torch._dynamo.config as dynamo
 from numpy.typing import NDArray
 
-from edge import tiling
-from edge.engines.tiled import TiledFrames
+from edge.engines.tiled import TiledEngine
 from edge.errors import ToolError
-from edge.latency import Stopwatch
 from export.trace import EngineGraph, info_of
 from train.checkpoint import load
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
-class TorchEngine:
+class TorchEngine(TiledEngine):
     """A checkpoint in torch, on the first GPU or else the CPU.
 
     Args:
         compiled: by `torch.compile`, anew for each shape.
         precision: "fp32" or "fp16", by autocasting.
 
-    Attributes:
-        batch: tiles at a time.
-
     Raises:
         ToolError: the file is no checkpoint.
     """
-
-    depth = 1
 
     def __init__(self, path: Path, *, compiled: bool, precision: str) -> None:
         checkpoint = load(path)
@@ -50,33 +41,19 @@ class TorchEngine:
         self.device = f"torch {torch.__version__}, {self._where.type}"
 
     def close(self) -> None:
-        """Free what it holds."""
+        """As `Engine.close`."""
         del self._graph
 
     @torch.inference_mode()
-    def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """As `edge.engines.engine.Engine.run`."""
+    def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         half = self._dtype != torch.float32
-        found = []
         try:
-            for start in range(0, len(tiles), self.batch):
-                chosen = torch.from_numpy(tiles[start : start + self.batch]).to(self._where)
-                with torch.autocast(self._where.type, self._dtype, enabled=half):
-                    found.append(self._graph(chosen).cpu().numpy())
+            with torch.autocast(self._where.type, self._dtype, enabled=half):
+                found = self._graph(torch.from_numpy(tiles).to(self._where))
+            probability: NDArray[np.uint8] = found.cpu().numpy()
         except Exception as error:  # torch.compile raises whatever its back end does
             raise ToolError(f"{self.device} failed: {str(error).partition(chr(10))[0]}") from error
-        return np.concatenate(found)
-
-    def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:
-        """As `edge.engines.engine.Engine.layout`."""
-        return tiling.plan(frame_hw, multiple=self.info.multiple, halo=self.info.halo)
-
-    @contextlib.contextmanager
-    def frames(
-        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
-    ) -> Iterator[TiledFrames]:
-        """As `edge.engines.engine.Engine.frames`, one frame at a time."""
-        yield TiledFrames(self.layout(frame_hw), self.run, clock)
+        return probability
 
 
 def _compiled(graph: torch.nn.Module) -> Any:

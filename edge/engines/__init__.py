@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.engines.engine import Engine
@@ -9,12 +10,32 @@ from edge.engines.onnx import OnnxEngine
 from edge.engines.tensorrt import TensorRtEngine
 from edge.errors import BadArgumentError
 
+BACKENDS: dict[str, Callable[..., Engine]] = {
+    ".onnx": lambda path, **_: OnnxEngine(path),
+    ".trt": TensorRtEngine,
+}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def shipped() -> dict[str, Path]:
     """Engines that come with the package, by name."""
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))}
+
+
+def engine_path(name: str) -> Path:
+    """The engine file at a path, or the shipped one of that name.
+
+    Raises:
+        BadArgumentError: there is no such file or name, or no backend for that kind of file.
+    """
+    path = shipped().get(name, Path(name))
+    if not path.is_file():
+        raise BadArgumentError(f"{name}: no such engine file, nor one of {', '.join(shipped())}")
+    if path.suffix not in BACKENDS:
+        raise BadArgumentError(
+            f"{name}: no backend for {path.suffix or 'such'} files, only {' and '.join(BACKENDS)}"
+        )
+    return path
 
 
 def open_engine(name: str, *, trust: bool = False, cuda: str | None = None) -> Engine:
@@ -28,14 +49,5 @@ def open_engine(name: str, *, trust: bool = False, cuda: str | None = None) -> E
         ToolError: the file is damaged or not ours, its backend is not installed, or it was built
             for another machine.
     """
-    path = shipped().get(name, Path(name))
-    if not path.is_file():
-        raise BadArgumentError(f"{name}: no such engine file, nor one of {', '.join(shipped())}")
-    match path.suffix:
-        case ".onnx":
-            return OnnxEngine(path)
-        case ".trt":
-            return TensorRtEngine(path, trust=trust, cuda=cuda)
-    raise BadArgumentError(
-        f"{name}: no backend for {path.suffix or 'such'} files, only .onnx and .trt"
-    )
+    path = engine_path(name)
+    return BACKENDS[path.suffix](path, trust=trust, cuda=cuda)

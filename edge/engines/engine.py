@@ -127,6 +127,16 @@ class Frames(Protocol):
         ...
 
 
+def through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One frame (H,W,3) uint8 RGB alone: its probability map uint8 (H,W).
+
+    Raises:
+        ToolError: the engine fails.
+    """
+    frames.start(image)
+    return frames.finish()
+
+
 class Engine(Protocol):
     """A network ready to run.
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import tiling
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
-from edge.engines.tiled import TiledFrames
+from edge.engines.tiled import TiledEngine
 from edge.errors import ToolError, needs
-from edge.latency import Stopwatch
 
 PROVIDERS = (
     "TensorrtExecutionProvider",
@@ -24,24 +21,20 @@ PROVIDERS = (
 ON_GPU = PROVIDERS[:2]
 
 
-class OnnxEngine:
+class OnnxEngine(TiledEngine):
     """An .onnx file of ours in ONNX Runtime.
 
     Args:
         providers: ONNX Runtime's names of what may run it, the first that is there.
 
     Attributes:
-        batch: tiles at a time.
         session: ONNX Runtime's own.
+        on_gpu: whether that runs it on a GPU.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
         ToolError: the file is no ONNX model, or not one that `export-trt` wrote.
     """
-
-    info: EngineInfo
-    device: str
-    depth = 1
 
     def __init__(self, path: Path, providers: Sequence[str] = PROVIDERS) -> None:
         with needs("cpu"):
@@ -67,41 +60,20 @@ class OnnxEngine:
         self.info = EngineInfo.from_metadata(metadata, str(path))
         provider = self.session.get_providers()[0]
         self.device = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
+        self.on_gpu = provider in ON_GPU
         # On a CPU a batch only takes memory: its tiles are computed one after the other anyway.
-        self.batch = 16 if provider in ON_GPU else 1
+        self.batch = 16 if self.on_gpu else 1
 
     def close(self) -> None:
         """As `Engine.close`."""
         del self.session
 
-    def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
-
-        Raises:
-            ToolError: ONNX Runtime fails, out of memory for example.
-        """
-        count, height, width, _ = tiles.shape
-        probability = np.empty((count, 1, height, width), np.uint8)
-        for start in range(0, count, self.batch):
-            chosen = slice(start, start + self.batch)
-            try:
-                (probability[chosen],) = self.session.run([OUTPUT], {INPUT: tiles[chosen]})
-            except Exception as error:
-                raise ToolError(
-                    f"the engine failed in ONNX Runtime: {_first_line(error)}"
-                ) from error
+    def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        try:
+            probability: NDArray[np.uint8] = self.session.run([OUTPUT], {INPUT: tiles})[0]
+        except Exception as error:
+            raise ToolError(f"the engine failed in ONNX Runtime: {_first_line(error)}") from error
         return probability
-
-    def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:
-        """As `Engine.layout`: the tiles of the fewest pixels."""
-        return tiling.plan(frame_hw, multiple=self.info.multiple, halo=self.info.halo)
-
-    @contextlib.contextmanager
-    def frames(
-        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
-    ) -> Iterator[TiledFrames]:
-        """As `Engine.frames`, one frame at a time."""
-        yield TiledFrames(self.layout(frame_hw), self.run, clock)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge import tiling
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, Graph, Region, Stream
-from edge.engines.engine import INPUT, OUTPUT, EngineInfo
+from edge.engines.engine import INPUT, OUTPUT, EngineInfo, through
 from edge.engines.flavour import (
     FLAVOURS,
     TITLES,
@@ -83,8 +83,7 @@ class TensorRtEngine:
         maps = np.empty((count, 1, height, width), np.uint8)
         with self.frames((height, width), 1, Stopwatch()) as frames:
             for tile, found in zip(tiles, maps, strict=True):
-                frames.start(tile)
-                found[0] = frames.finish()
+                found[0] = through(frames, tile)
         return maps
 
     def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:

@@ -16,9 +16,6 @@ from bench.report import Report, read_report
 from edge.gpu import find_gpu
 from train.models.catalogue import MODELS, PAPER_MODELS
 
-README = Path(__file__).parents[2] / "README.md"
-RESULTS = Path(__file__).parents[2] / "bench" / "results"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -132,20 +129,15 @@ def write(report: Report, path: Path) -> str:
 def slower(report: Report, factor: float) -> Report:
     """The first row's frames take `factor` times as long, by runs that do not meet the others."""
     first, *others = report.result.rows
-    times = {"p50": 100.0, "p90": 101.0, "p99": 102.0, "interval": [99, 101], "runs": [100.0] * 9}
-    one = replace(first, frame_ms=times)
-    other = replace(
-        first,
-        frame_ms={
-            "p50": times["p50"] * factor,
-            "p90": times["p90"] * factor,
-            "p99": times["p99"] * factor,
-            "interval": [99 * factor, 101 * factor],
-            "runs": [100.0 * factor] * 9,
-        },
-    )
-    row = one if factor == 1 else other
-    return replace(report, result=replace(report.result, rows=[row, *others]))
+    times = {
+        "p50": 100 * factor,
+        "p90": 101 * factor,
+        "p99": 102 * factor,
+        "interval": [99 * factor, 101 * factor],
+        "runs": [100 * factor] * 9,
+    }
+    rows = [replace(first, frame_ms=times), *others]
+    return replace(report, result=replace(report.result, rows=rows))
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,95 @@
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
+import os
+import signal
+import time
+from dataclasses import replace
 
 import pytest
 
+pytest.importorskip("openvino", reason="needs the extra 'peers'")
+pytest.importorskip("sahi", reason="needs the extra 'peers'")
 
-def test_in_a_process_of_its_own() -> None:
-    """After OpenVINO and torch ran in one process, a signal can end it by a segmentation fault."""
-    for package in ("openvino", "sahi"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: it needs the extra 'peers'")
-    checks = str(Path(__file__).with_name("peers_checks.py"))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", checks], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+from bench.peers import CROPS, OURS, SAHI, PeersResult, Row, measure
+from edge.errors import ToolError
+
+
+@pytest.fixture(scope="module")
+def result() -> PeersResult:
+    return measure("quarter_mrunet", limit_s=0.05, side=256, tile=96)
+
+
+def _by_name(rows: list[Row]) -> dict[str, Row]:
+    return {row.name: row for row in rows}
+
+
+def test_every_way_says_the_same_in_float32(result: PeersResult) -> None:
+    rows = _by_name(result.frame)
+    ours = rows[OURS]
+    assert ours.objects > 30
+    exact = [
+        row
+        for row in result.frame
+        if row.max_grey_levels is not None and not row.name.endswith("bf16")
+    ]
+    assert [row.name for row in exact] == [
+        OURS,
+        CROPS,
+        "crops, torch",
+        "crops, OpenVINO f32",
+        "our tiles, OpenVINO f32",
+    ]
+    for row in exact:
+        assert row.max_grey_levels <= 1, row.name
+        assert row.mask_iou >= 0.99, row.name
+        assert abs(row.objects - ours.objects) <= 1, row.name
+    # Slices cut particles in two, and not every half is merged again.
+    assert abs(rows[SAHI].objects - ours.objects) <= 0.1 * ours.objects
+    for row in result.frame:
+        assert row.ms["runs"]
+        assert row.ratio == pytest.approx(row.ms["p50"] / ours.ms["p50"], rel=0.01)
+
+
+def test_tiling_alone_ends_with_the_same_as_with_the_network(result: PeersResult) -> None:
+    frame, alone = _by_name(result.frame), _by_name(result.tiling)
+    assert alone[OURS].objects == frame[OURS].objects
+    assert alone["ours, on the crops"].objects == frame[CROPS].objects
+    assert alone["ours, on the crops"].max_grey_levels == frame[CROPS].max_grey_levels
+    assert alone[SAHI].objects == frame[SAHI].objects
+    assert alone["SAHI, and the objects of the maps"].objects == frame[SAHI].objects
+    assert alone[SAHI].ms["p50"] < frame[SAHI].ms["p50"]
+    assert alone[SAHI].ratio > 5
+
+
+def test_the_text_says_whether_targets_are_met(result: PeersResult) -> None:
+    text = result.as_text()
+    assert "16 x 96x96" in text
+    for row in (*result.frame, *result.tiling):
+        assert f"| {row.name} " in text
+
+    def verdicts(ratio: float, grey_levels: int) -> list[bool]:
+        rows = [
+            replace(row, ratio=ratio, max_grey_levels=grey_levels) if row.name == CROPS else row
+            for row in result.frame
+        ]
+        ends = replace(result, frame=rows).as_text().splitlines()
+        return [line.endswith(": met.") for line in ends if line.endswith("met.")]
+
+    assert verdicts(1.6, 1) == [True, True]
+    assert verdicts(1.59, 0) == [False, True]
+    assert verdicts(2, 2) == [False, True]
+
+
+def test_a_missing_file_is_one_sentence() -> None:
+    with pytest.raises(ToolError, match="absent: no such file"):
+        measure("absent", limit_s=0.05)
+
+
+def test_signals_arrive_after_openvino_ran(result: PeersResult) -> None:
+    """Its networks are gone by now, and with them the stack that it gave a thread for signals."""
+    heard: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert heard == [signal.SIGINT]
