@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
+from bench.models import Row
 from bench.report import Report
+from bench.sampling import MIN_RUNS
 from edge.errors import ToolError
 
 
@@ -17,8 +21,8 @@ class Change:
 
     Attributes:
         ratio: after over before; of times, the medians.
-        beyond_noise: the confidence intervals of the medians do not meet. Sizes and memory have
-            no interval: they change by more than 1%.
+        beyond_noise: the confidence intervals of the medians do not meet, even if one report
+            drifted all the way. Sizes have no interval: they change by more than in `SIZES`.
     """
 
     row: str
@@ -68,10 +72,13 @@ class Comparison:
 
 # Of a machine, what says nothing about which one it is or what it runs.
 MOMENTARY = {"load", "cpu_mhz", "gpu_mhz", "gpu_memory_mhz"}
-SIZES = {"peak_memory_mb": "memory, MB", "gpu_memory_mb": "GPU memory, MB", "engine_mb": "file, MB"}
 TIMES = {"tile_ms": "tile, ms", "frame_ms": "frame, ms"}
-# A size that changes by less is the same.
-SAME_SIZE = 0.01
+# A size that changes by a smaller part is the same: torch's memory differs that much by itself.
+SIZES = {
+    "peak_memory_mb": ("memory, MB", 0.2),
+    "gpu_memory_mb": ("GPU memory, MB", 0.2),
+    "engine_mb": ("file, MB", 0.01),
+}
 
 
 def compare(before: Report, after: Report) -> Comparison:
@@ -86,18 +93,8 @@ def compare(before: Report, after: Report) -> Comparison:
     common = [name for name in rows[0] if name in rows[1]]
     if not common:
         raise ToolError("the two reports have no network, backend and precision in common")
-    changes = []
-    for name in common:
-        one, other = rows[0][name], rows[1][name]
-        for key, what in TIMES.items():
-            a, b = getattr(one, key), getattr(other, key)
-            low, high = zip(_range(a), _range(b), strict=True)
-            apart = high[0] < low[1] or high[1] < low[0]
-            changes.append(Change(name, what, a["p50"], b["p50"], apart))
-        for key, what in SIZES.items():
-            a, b = getattr(one, key), getattr(other, key)
-            if a and b:
-                changes.append(Change(name, what, a, b, abs(b / a - 1) > SAME_SIZE))
+    drift = max(before.result.drift, after.result.drift)
+    changes = [change for name in common for change in _changes(name, rows, drift)]
     keys = sorted((before.machine.keys() | after.machine.keys()) - MOMENTARY)
     differ = [
         f"{key} {before.machine.get(key, 'absent')} and {after.machine.get(key, 'absent')}"
@@ -112,7 +109,26 @@ def compare(before: Report, after: Report) -> Comparison:
     )
 
 
-def _range(times: dict[str, list[float]]) -> tuple[float, float]:
-    """The interval of the median, or of all runs where these are too few to have one."""
+def _changes(name: str, rows: Sequence[Mapping[str, Row]], drift: float) -> Iterator[Change]:
+    """Of the row of that name in both."""
+    one, other = (report[name] for report in rows)
+    for key, what in TIMES.items():
+        a, b = getattr(one, key), getattr(other, key)
+        low, high = zip(_range(a), _range(b), strict=True)
+        apart = high[0] * drift < low[1] or high[1] * drift < low[0]
+        yield Change(name, what, a["p50"], b["p50"], apart)
+    for key, (what, same) in SIZES.items():
+        a, b = getattr(one, key), getattr(other, key)
+        if a and b:
+            yield Change(name, what, a, b, abs(b / a - 1) > same)
+
+
+def _range(times: Mapping[str, Any]) -> tuple[float, float]:
+    """The interval of the median; of all runs where these are too few to have one.
+
+    One run or two could be anything.
+    """
+    if len(times["runs"]) < MIN_RUNS:
+        return 0, math.inf
     low, high = times["interval"] or (min(times["runs"]), max(times["runs"]))
     return low, high

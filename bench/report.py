@@ -24,17 +24,17 @@ from edge.files import new_folder, replacing, write_json
 from train.models.catalogue import MODELS
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 112rem; padding: 0 1rem;
        color: #1c2733; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.88rem; }
-th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #d8dee5; text-align: right;
+th, td { padding: 0.25rem 0.5rem; border-bottom: 1px solid #d8dee5; text-align: right;
          white-space: nowrap; }
 th { background: #f2f5f8; } th:first-child, td:first-child { text-align: left; }
 dl { display: grid; grid-template-columns: max-content auto; gap: 0 1rem; }
 dt { color: #5b6b7b; } dd { margin: 0; } p { max-width: 60rem; }
-svg { max-width: 100%; height: auto; }
+svg { max-width: min(100%, 76rem); height: auto; }
 """
 
 Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -153,7 +153,7 @@ class Report:
         head = (
             *("", "backend", "precision", "tile, ms", "p90", "p99", "frame, ms", "p90", "p99"),
             *("cut into", "tiles/s", "at batch", "GFLOP/s", "memory, MB", "GPU, MB", "file, MB"),
-            *("r.w. F1", "mask IoU"),
+            *("r.w. F1, FP32", "mask IoU"),
         )
         lines = [
             (

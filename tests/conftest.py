@@ -1,6 +1,7 @@
 """Small things that many tests use."""
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from train.data.synth import Scene, scene, write_photos
+
+# A suite that runs in the background ignores it, and so does every command it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_rgb(path: Path, image: NDArray[np.uint8]) -> Path:

@@ -126,15 +126,15 @@ def write(report: Report, path: Path) -> str:
     return str(path / "report.json")
 
 
-def slower(report: Report, factor: float) -> Report:
+def slower(report: Report, factor: float, runs: int = 9) -> Report:
     """The first row's frames take `factor` times as long, by runs that do not meet the others."""
     first, *others = report.result.rows
     times = {
         "p50": 100 * factor,
         "p90": 101 * factor,
         "p99": 102 * factor,
-        "interval": [99 * factor, 101 * factor],
-        "runs": [100 * factor] * 9,
+        "interval": [99 * factor, 101 * factor] if runs > 5 else None,
+        "runs": [100 * factor] * runs,
     }
     rows = [replace(first, frame_ms=times), *others]
     return replace(report, result=replace(report.result, rows=rows))
@@ -158,6 +158,32 @@ def test_compare(
     result = CliRunner().invoke(command, ["compare", before, after, *arguments])
     assert result.exit_code == exit_code, result.output
     assert words in result.output
+
+
+@pytest.mark.parametrize(("runs", "drift", "changed"), [(3, 1, 1), (2, 1, 0), (9, 1.3, 0)])
+def test_two_runs_tell_nothing_nor_what_is_within_the_drift(
+    report: Report, tmp_path: Path, runs: int, drift: float, changed: int
+) -> None:
+    drifted = replace(report, result=replace(report.result, drift=drift))
+    before = write(slower(report, 1, runs), tmp_path / "a")
+    after = write(slower(drifted, 1.2, runs), tmp_path / "b")
+    result = CliRunner().invoke(command, ["compare", before, after])
+    assert f"{changed} changed beyond noise" in result.output
+
+
+@pytest.mark.parametrize(
+    ("size", "factor", "changed"),
+    [("peak_memory_mb", 1.15, 0), ("peak_memory_mb", 1.3, 1), ("engine_mb", 1.05, 1)],
+)
+def test_sizes_compare(
+    report: Report, tmp_path: Path, size: str, factor: float, changed: int
+) -> None:
+    first, *others = report.result.rows
+    larger = replace(first, **{size: getattr(first, size) * factor})
+    other = replace(report, result=replace(report.result, rows=[larger, *others]))
+    before, after = write(report, tmp_path / "a"), write(other, tmp_path / "b")
+    result = CliRunner().invoke(command, ["compare", before, after])
+    assert f"{changed} changed beyond noise" in result.output
 
 
 def test_compare_names_what_differs(report: Report, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from bench.networks import ALL_MODELS
 from bench.report import as_markdown, paper_cells, read_report
+from train.models.catalogue import MODELS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +44,28 @@ def test_the_pipeline(model: str) -> None:
         f"{found['paper_tiles']} ({found['paper_megapixels']:.2f}) | "
         f"{found['peak_memory_mb']:.0f} MB |"
     ) in README
+
+
+def test_the_engines() -> None:
+    engines = result("engines-rtx-cpu")["engines"]
+    for model in ALL_MODELS:
+        rows = [row for row in engines if row["model"] == model]
+        height, width = rows[0]["tile_hw"]
+        built = [f"{row['engine_mb']:.1f} MB in {row['build_s']:.1f} s" for row in rows]
+        cells = (MODELS[model].title, f"{height}x{width}", str(rows[0]["batch"]), *built)
+        assert f"| {' | '.join(cells)} |" in README
+
+
+def test_the_delay() -> None:
+    delay, memory = result("delay-cpu"), result("memory-cpu")
+    age, engine = delay["age_ms"], delay["engine_ms"]
+    text = " ".join(README.split())
+    assert (
+        f"particles were known {age['p50']:.0f} ms after their frame was taken "
+        f"(p99 {age['p99']:.0f} ms, {delay['p99_age_in_frames']:.2f} times the "
+        f"{engine['p50']:.0f} ms of the engine). Over {memory['frames']:,} small frames memory "
+        f"grew by {memory['mb_per_1000_frames']:.2f} MB a thousand."
+    ) in text
 
 
 def test_every_result_names_its_machine() -> None:
