@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from bench.layer_names import IN, NCHWC, LayerNames, op_of
 from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
 from edge.cuda import open_cuda
@@ -28,16 +27,10 @@ from edge.engines.onnx import OnnxEngine
 from edge.engines.sidecar import Sidecar, read_sidecar
 from edge.engines.tensorrt import loaded, matching_flavour
 from edge.errors import ToolError
-from export.graph import ConvNode, conv_nodes, producers_of, read_graph
+from export.graph import read_graph
 from train.data.synth import scene
 
 WARM_UP = 3
-# Parts before the first convolution and behind the last.
-IN, OUT = "in", "out"
-# What ONNX Runtime and TensorRT put around the name of a node that they rewrite.
-NCHWC, CAST = "_nchwc", "InsertedPrecisionFreeCast_"
-MYELIN = re.compile(r"_myl\d+_\d+$")
-REFORMAT = "Reformatting CopyNode"
 
 
 @dataclass(frozen=True)
@@ -137,131 +130,44 @@ def measure(engine_name: str, runs: int) -> LayersResult:
     return measured(engine_name, path, runs)
 
 
-def part_of(conv: str) -> str:
-    """The part of the network that a convolution belongs to: "decoder.1.convs.0" is in "decoder 1".
-
-    Only what has convolutions below its number is numbered: both of "bottom.0" and "bottom.1" are
-    in "bottom".
-    """
-    stage, *rest = conv.split(".")
-    return f"{stage} {rest[0]}" if len(rest) > 1 and rest[0].isdigit() else stage
-
-
-class Network:
-    """A graph of ours, by the names that runtimes give to its nodes.
+def _layers(
+    names: LayerNames, times: Mapping[str, float], ops: Mapping[str, str], pixels: int
+) -> list[Layer]:
+    """What ran, part by part.
 
     Args:
+        times: ms by the runtime's name of a layer, in the order they ran.
+        ops: the runtime's operators by the same names, where it tells them.
         pixels: that a run computes, of all tiles of a batch.
     """
-
-    def __init__(self, model: onnx.ModelProto, pixels: int) -> None:
-        nodes = list(model.graph.node)
-        found = [node for node in nodes if node.op_type == "Conv"]
-        self._nodes = {node.name: node for node in nodes}
-        self._producers = producers_of(model)
-        self._convs = {node.name: conv for node, conv in zip(found, conv_nodes(model), strict=True)}
-        self._pixels = pixels
-        self._parts = _parts(nodes, self._convs)
-        self._order = list(
-            dict.fromkeys((IN, *(part_of(conv.name) for conv in self._convs.values()), OUT))
-        )
-
-    def layers(self, times: Mapping[str, float], ops: Mapping[str, str]) -> list[Layer]:
-        """What ran, part by part.
-
-        Args:
-            times: ms by the runtime's name of a layer, in the order they ran.
-            ops: the runtime's operators by the same names, where it tells them.
-        """
-        whole = sum(times.values())
-        layers = []
-        part, latest = IN, ""
-        for name, ms in times.items():
-            nodes = self._nodes_of(name, ops.get(name, ""))
-            convs = [self._convs[node.name] for node in nodes if node.name in self._convs]
-            part = self._parts[nodes[0].name] if nodes else part
-            op = ops.get(name) or _op(name, nodes)
-            if convs:
-                title = latest = " + ".join(conv.name for conv in convs)
-            elif nodes or not ops:
-                title = name
-            else:
-                # Its name in ONNX Runtime says nothing ("ReorderOutput_token_72").
-                title = f"{op} after {latest}" if latest else op
-            gflop = sum(conv.flops_per_pixel for conv in convs) * self._pixels / 1e9
-            layers.append(
-                Layer(
-                    name=title,
-                    part=part,
-                    op=f"{op} NCHWc" if name.endswith(NCHWC) else op,
-                    ms=round(ms, 4),
-                    share=round(ms / whole, 4),
-                    gflop=round(gflop, 4) if convs else None,
-                    gflop_per_s=round(gflop / ms * 1e3, 2) if convs else None,
-                )
+    whole = sum(times.values())
+    layers = []
+    part, latest = IN, ""
+    for name, ms in times.items():
+        nodes = names.nodes(name, ops.get(name, ""))
+        convs = [names.convs[node.name] for node in nodes if node.name in names.convs]
+        part = names.parts[nodes[0].name] if nodes else part
+        op = ops.get(name) or op_of(name, nodes)
+        if convs:
+            title = latest = " + ".join(conv.name for conv in convs)
+        elif nodes or not ops:
+            title = name
+        else:
+            # Its name in ONNX Runtime says nothing ("ReorderOutput_token_72").
+            title = f"{op} after {latest}" if latest else op
+        gflop = sum(conv.flops_per_pixel for conv in convs) * pixels / 1e9
+        layers.append(
+            Layer(
+                name=title,
+                part=part,
+                op=f"{op} NCHWc" if name.endswith(NCHWC) else op,
+                ms=round(ms, 4),
+                share=round(ms / whole, 4),
+                gflop=round(gflop, 4) if convs else None,
+                gflop_per_s=round(gflop / ms * 1e3, 2) if convs else None,
             )
-        return sorted(layers, key=lambda layer: self._order.index(layer.part))
-
-    def _nodes_of(self, name: str, op: str) -> list[onnx.NodeProto]:
-        """The nodes of the graph that a layer of the runtime computes, as far as its name tells."""
-        if name.startswith(REFORMAT):
-            return []
-        if name.endswith(NCHWC):
-            # Named after the tensor behind all that was fused.
-            tensor = name.removesuffix(NCHWC).removeprefix(CAST)
-            node = self._conv_behind(tensor) if op == "Conv" else self._producers.get(tensor)
-            return [node] if node else []
-        words = re.findall(r"[\w./]+", MYELIN.sub("", name))
-        return [self._nodes[word] for word in words if word in self._nodes]
-
-    def _conv_behind(self, tensor: str) -> onnx.NodeProto | None:
-        """The nearest convolution that `tensor` depends on."""
-        level = [tensor]
-        while level:
-            nodes = [self._producers[name] for name in level if name in self._producers]
-            for node in nodes:
-                if node.op_type == "Conv":
-                    return node
-            level = [name for node in nodes for name in node.input]
-        return None
-
-
-def _parts(nodes: list[onnx.NodeProto], convs: Mapping[str, ConvNode]) -> dict[str, str]:
-    """The part of every node by its name.
-
-    It is that of what a node reads; where that is of several parts, as at a skip connection, or of
-    none, as of weights, that of what reads it.
-    """
-    parts: dict[str, str] = {}
-    of_tensor = {INPUT: {IN}}
-    for node in nodes:
-        read = set[str]().union(*(of_tensor.get(name, ()) for name in node.input))
-        if node.name in convs:
-            read = {part_of(convs[node.name].name)}
-        elif len(read) > 1:
-            read.discard(IN)  # the image's shape, which says nothing
-        if len(read) == 1:
-            (parts[node.name],) = read
-        of_tensor |= dict.fromkeys(node.output, read)
-    before_a_conv: dict[str, str] = {}
-    for node in reversed(nodes):
-        readers = [before_a_conv[name] for name in node.output if name in before_a_conv]
-        if node.name not in convs:
-            parts[node.name] = parts.get(node.name, readers[0]) if readers else OUT
-        if node.name in convs or readers:
-            before_a_conv |= dict.fromkeys(node.input, parts[node.name])
-    return parts
-
-
-def _op(name: str, nodes: Sequence[onnx.NodeProto]) -> str:
-    """What a layer of TensorRT is, which its profiler does not tell: by its name or its nodes."""
-    if name.startswith(REFORMAT):
-        return "Reformat"
-    if nodes:
-        ops = [node.op_type for node in nodes]
-        return "Conv" if "Conv" in ops else ops[0]
-    # Such as "__myl_CorrMulAddRelu_myl0_1".
-    return MYELIN.sub("", name).removeprefix("__myl_") if MYELIN.search(name) else "other"
+        )
+    return sorted(layers, key=lambda layer: names.order.index(layer.part))
 
 
 def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
@@ -285,7 +191,7 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
     found, ops = _node_times(events)
     model, _ = read_graph(path)
     height, width = tile_hw
-    layers = Network(model, height * width).layers(_medians(found[-runs:]), ops)
+    layers = _layers(LayerNames(model), _medians(found[-runs:]), ops, height * width)
     return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)
 
 
@@ -343,11 +249,17 @@ def _named(path: Path, sidecar: Sidecar, times: Run, pixels: int) -> list[Layer]
     if graph.is_file():
         model, info = read_graph(graph)
         if info.content_hash == sidecar.info.content_hash:
-            return Network(model, pixels).layers(times, {})
+            return _layers(LayerNames(model), times, {}, pixels)
     whole = sum(times.values())
     return [
         Layer(
-            name, sidecar.info.model, _op(name, ()), round(ms, 4), round(ms / whole, 4), None, None
+            name,
+            sidecar.info.model,
+            op_of(name, ()),
+            round(ms, 4),
+            round(ms / whole, 4),
+            None,
+            None,
         )
         for name, ms in times.items()
     ]

@@ -10,7 +10,8 @@ import pytest
 
 import bench.layers
 from bench import flame
-from bench.layers import LayersResult, measure, part_of
+from bench.layer_names import part_of
+from bench.layers import LayersResult, measure
 from bench.networks import open_network
 from edge.engines import shipped
 from edge.errors import BadArgumentError, ToolError
