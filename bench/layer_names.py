@@ -49,7 +49,11 @@ class LayerNames:
         )
 
     def nodes(self, name: str, op: str) -> list[onnx.NodeProto]:
-        """The nodes of the graph that a layer of the runtime computes, as far as its name tells."""
+        """The nodes of the graph that a layer of the runtime computes, as far as its name tells.
+
+        Args:
+            op: the runtime's operator; empty where it tells none.
+        """
         if name.startswith(REFORMAT):
             return []
         if name.endswith(NCHWC):

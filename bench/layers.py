@@ -253,13 +253,13 @@ def _named(path: Path, sidecar: Sidecar, times: Run, pixels: int) -> list[Layer]
     whole = sum(times.values())
     return [
         Layer(
-            name,
-            sidecar.info.model,
-            op_of(name, ()),
-            round(ms, 4),
-            round(ms / whole, 4),
-            None,
-            None,
+            name=name,
+            part=sidecar.info.model,
+            op=op_of(name, ()),
+            ms=round(ms, 4),
+            share=round(ms / whole, 4),
+            gflop=None,
+            gflop_per_s=None,
         )
         for name, ms in times.items()
     ]
