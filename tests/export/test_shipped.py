@@ -7,10 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from bench.engines import measure
+from bench.networks import ALL_MODELS
 from edge.engines import shipped
 from edge.engines.flavour import open_flavour
 from edge.engines.sidecar import read_sidecar
 from export.cli import export_trt
+from export.graph import PRECISIONS
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -28,14 +30,14 @@ def test_a_row_of_the_table() -> None:
 @pytest.mark.slow
 def test_every_network_builds_in_every_precision_at_full_size() -> None:
     result = measure(open_flavour("rtx"), ["8.6"])
-    assert len(result.engines) == 15
+    assert len(result.engines) == len(ALL_MODELS) * len(PRECISIONS)
     allowed = {"fp32": 0, "fp16": 2, "int8": 60}
     assert all(row.max_grey_levels <= allowed[row.precision] for row in result.engines)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-@pytest.mark.parametrize("model", ["half_mrunet", "quarter_mrunet"])
+@pytest.mark.parametrize("model", shipped())
 def test_shipped_models_keep_their_score_on_real_photos(
     model: str, precision: str, tmp_path: Path
 ) -> None:
