@@ -94,7 +94,9 @@ def compare(before: Report, after: Report) -> Comparison:
     if not common:
         raise ToolError("the two reports have no network, backend and precision in common")
     drift = max(before.result.drift, after.result.drift)
-    changes = [change for name in common for change in _changes(name, rows, drift)]
+    changes = [
+        change for name in common for change in _changes(name, rows[0][name], rows[1][name], drift)
+    ]
     keys = sorted((before.machine.keys() | after.machine.keys()) - MOMENTARY)
     differ = [
         f"{key} {before.machine.get(key, 'absent')} and {after.machine.get(key, 'absent')}"
@@ -109,9 +111,8 @@ def compare(before: Report, after: Report) -> Comparison:
     )
 
 
-def _changes(name: str, rows: Sequence[Mapping[str, Row]], drift: float) -> Iterator[Change]:
-    """Of the row of that name in both."""
-    one, other = (report[name] for report in rows)
+def _changes(name: str, one: Row, other: Row, drift: float) -> Iterator[Change]:
+    """Of the row of that name, before and after."""
     for key, what in TIMES.items():
         a, b = getattr(one, key), getattr(other, key)
         low, high = zip(_range(a), _range(b), strict=True)

@@ -155,19 +155,26 @@ def _layers(
         else:
             # Its name in ONNX Runtime says nothing ("ReorderOutput_token_72").
             title = f"{op} after {latest}" if latest else op
-        gflop = sum(conv.flops_per_pixel for conv in convs) * pixels / 1e9
-        layers.append(
-            Layer(
-                name=title,
-                part=part,
-                op=f"{op} NCHWc" if name.endswith(NCHWC) else op,
-                ms=round(ms, 4),
-                share=round(ms / whole, 4),
-                gflop=round(gflop, 4) if convs else None,
-                gflop_per_s=round(gflop / ms * 1e3, 2) if convs else None,
-            )
-        )
+        op = f"{op} NCHWc" if name.endswith(NCHWC) else op
+        flops_per_pixel = sum(conv.flops_per_pixel for conv in convs)
+        gflop = flops_per_pixel * pixels / 1e9 if convs else None
+        layers.append(_layer(title, part, op, ms, whole, gflop))
     return sorted(layers, key=lambda layer: names.order.index(layer.part))
+
+
+def _layer(
+    name: str, part: str, op: str, ms: float, whole_ms: float, gflop: float | None = None
+) -> Layer:
+    """One that takes `ms` of the `whole_ms` of all."""
+    return Layer(
+        name=name,
+        part=part,
+        op=op,
+        ms=round(ms, 4),
+        share=round(ms / whole_ms, 4),
+        gflop=None if gflop is None else round(gflop, 4),
+        gflop_per_s=None if gflop is None else round(gflop / ms * 1e3, 2),
+    )
 
 
 def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
@@ -252,16 +259,7 @@ def _named(path: Path, sidecar: Sidecar, times: Run, pixels: int) -> list[Layer]
             return _layers(LayerNames(model), times, {}, pixels)
     whole = sum(times.values())
     return [
-        Layer(
-            name=name,
-            part=sidecar.info.model,
-            op=op_of(name, ()),
-            ms=round(ms, 4),
-            share=round(ms / whole, 4),
-            gflop=None,
-            gflop_per_s=None,
-        )
-        for name, ms in times.items()
+        _layer(name, sidecar.info.model, op_of(name, ()), ms, whole) for name, ms in times.items()
     ]
 
 
