@@ -173,15 +173,24 @@ def test_two_runs_tell_nothing_nor_what_is_within_the_drift(
 
 @pytest.mark.parametrize(
     ("size", "factor", "changed"),
-    [("peak_memory_mb", 1.15, 0), ("peak_memory_mb", 1.3, 1), ("engine_mb", 1.05, 1)],
+    [
+        ("peak_memory_mb", 1.15, 0),
+        ("peak_memory_mb", 1.3, 1),
+        ("gpu_memory_mb", 1.05, 1),
+        ("engine_mb", 1.05, 1),
+    ],
 )
 def test_sizes_compare(
     report: Report, tmp_path: Path, size: str, factor: float, changed: int
 ) -> None:
     first, *others = report.result.rows
-    larger = replace(first, **{size: getattr(first, size) * factor})
-    other = replace(report, result=replace(report.result, rows=[larger, *others]))
-    before, after = write(report, tmp_path / "a"), write(other, tmp_path / "b")
+    before, after = (
+        write(
+            replace(report, result=replace(report.result, rows=[replace(first, **sized), *others])),
+            tmp_path / folder,
+        )
+        for folder, sized in (("a", {size: 100.0}), ("b", {size: 100.0 * factor}))
+    )
     result = CliRunner().invoke(command, ["compare", before, after])
     assert f"{changed} changed beyond noise" in result.output
 
