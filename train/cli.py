@@ -17,7 +17,33 @@ from train.recipe import RECIPES
 
 @click.group()
 def train() -> None:
-    """Paint synthetic photos and train the networks of the paper."""
+    """Render synthetic photos and train the networks of the paper."""
+
+
+def material_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What rendered scenes are made of."""
+    options = (
+        click.option(
+            "--sand",
+            multiple=True,
+            metavar="FOLDER|GLOB",
+            help="Photos of sand without plastic to render particles on; repeat it for several.",
+        ),
+        click.option(
+            "--negatives",
+            multiple=True,
+            metavar="FOLDER|GLOB",
+            help="Hard negatives of 'train mine', drawn more often.",
+        ),
+        click.option(
+            "--cutouts",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Folder with images/ and masks/ of real particles to cut out.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @train.command()
@@ -31,13 +57,24 @@ def train() -> None:
     help="Height and width, px.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def synth(folder: Path, photos: int, size: int, seed: int) -> None:
-    """Paint seeded sand photos with exact masks into FOLDER/images and FOLDER/masks."""
+@material_options
+def synth(
+    folder: Path,
+    photos: int,
+    size: int,
+    seed: int,
+    sand: tuple[str, ...],
+    negatives: tuple[str, ...],
+    cutouts: Path | None,
+) -> None:
+    """Render seeded sand photos with exact masks into FOLDER/images and FOLDER/masks."""
     with reported():
         with needs("cpu"):
-            from train.data.synth import write_photos
+            from train.data.synth import Materials, write_photos
+        materials = Materials.read(sand, negatives, cutouts)
         new_folder(folder)
-        with click.progressbar(write_photos(folder, photos, size, seed), photos) as written:
+        written = write_photos(folder, photos, size, seed, materials)
+        with click.progressbar(written, photos) as written:
             for _ in written:
                 pass
         click.echo(f"{photos} photos of {size}x{size} px in {folder}")
@@ -75,16 +112,15 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     """What `fit` and `crossval` have in common."""
     options = (
         click.option(
-            "--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO."
-        ),
-        click.option(
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
             required=True,
             help="Folder to write; the same command goes on where it stopped.",
         ),
         click.option(
-            "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True
+            "--recipe",
+            type=click.Choice(list(RECIPES)),
+            help="[default: paper; rendered with --sand]",
         ),
         click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True),
         click.option(
@@ -148,31 +184,65 @@ def stoppable() -> Iterator[None]:
 
 @train.command()
 @click.option("--model", required=True, help="Name of a network, or a .json description of one.")
+@click.option("--data", type=DATA, help="Folder with images/ and masks/, or COCO.")
+@material_options
+@click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    help="Rendered crops of an epoch, with --sand.",
+)
 @training_options
 def fit(
     model: str,
-    data: Path,
+    sand: tuple[str, ...],
+    negatives: tuple[str, ...],
+    cutouts: Path | None,
+    crops: int,
+    data: Path | None,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     devices: int | None,
     **settings: Any,
 ) -> None:
-    """Train one network on all photos but one in ten, which validate.
+    """Train one network on photos, of which one in ten validates, or on rendered crops.
+
+    With --sand, every crop is rendered on such photos when its step comes, and none comes twice.
 
     \b
     OUT/best.pt   checkpoint of the best epoch, for export-trt
     OUT/last.pt   of the last one
     """
+    if bool(sand) == (data is not None):
+        raise click.UsageError("give either --data FOLDER or --sand FOLDER|GLOB")
     with reported(), stoppable():
         spec = open_model(model)
         with needs("train"):
             from train.crossval import load_photos
             from train.data.folds import hold_out
+            from train.data.photos import Photo
+            from train.data.stream import Stream
             from train.fit import BEST, Settings
             from train.fit import fit as run
-        training, validation = hold_out(load_photos(data), settings["seed"])
-        asked = Settings(data=data.name, devices=devices or "auto", **settings)
-        outcome = run(spec, RECIPES[recipe], training, validation, out, asked)
+        training: list[Photo] | Stream
+        if sand:
+            training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
+            validation = training.validation_photos(settings["crop"])
+            name = "rendered"
+        else:
+            assert data is not None
+            training, validation = hold_out(load_photos(data), settings["seed"])
+            name = data.name
+        asked = Settings(data=name, devices=devices or "auto", **settings)
+        outcome = run(
+            spec,
+            RECIPES[recipe or ("rendered" if sand else "paper")],
+            training,
+            validation,
+            out,
+            asked,
+        )
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
 
 
@@ -186,6 +256,7 @@ def fit(
     help="Names or .json descriptions, with commas; all: the five of the paper.",
 )
 @click.option("--fold", type=click.IntRange(1, 5), help="This fold only.  [default: all five]")
+@click.option("--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO.")
 @SPLIT
 @TOLERANCE
 @training_options
@@ -197,7 +268,7 @@ def crossval(
     tolerance: int,
     data: Path,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     devices: int | None,
     address: str | None,
     **settings: Any,
@@ -213,7 +284,7 @@ def crossval(
         asked = Settings(data=data.name, devices=devices or "auto", **settings)
         claim_split(data, out, split_name, asked)
         jobs = [
-            Job(spec, RECIPES[recipe], number, data, out, asked, tolerance)
+            Job(spec, RECIPES[recipe or "paper"], number, data, out, asked, tolerance)
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]
