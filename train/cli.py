@@ -337,6 +337,31 @@ def evaluate(checkpoint: Path, data: Path, tolerance: int) -> None:
 
 
 @train.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--sand", multiple=True, required=True, metavar="FOLDER|GLOB", help="Photos without plastic."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="New folder for the negatives.",
+)
+def mine(checkpoint: Path, sand: tuple[str, ...], out: Path) -> None:
+    """Cut out what CHECKPOINT takes for plastic in photos that hold none.
+
+    \b
+    train mine best.pt --sand sand/ --out negatives
+    train fit --sand sand/ --negatives negatives ...
+    """
+    with reported():
+        with needs("train"):
+            from train.checkpoint import load
+            from train.mining import mine as run
+        click.echo(run(load(checkpoint), sand, out))
+
+
+@train.command()
 @click.argument("data", type=DATA)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default="samples.png",

@@ -47,11 +47,7 @@ class SandPhotos:
         """
         photos: list[Image] = []
         weights: list[float] = []
-        for place in places:
-            folder = Path(place)
-            files = image_files(folder) if folder.is_dir() else sorted(map(Path, glob(place)))
-            if not files:
-                raise ToolError(f"{place}: neither a folder with images nor a glob that finds any")
+        for files in sand_files(places):
             photos += map(read_image, files)
             weights += [1 / len(files)] * len(files)
         return cls(photos, weights)
@@ -82,6 +78,22 @@ class SandPhotos:
         if height == width and rng.random() < 0.5:
             part = part.transpose(1, 0, 2)
         return _lit(rng, np.divide(part, 255, dtype=np.float32))
+
+
+def sand_files(places: Sequence[str]) -> list[list[Path]]:
+    """The image files of each folder or glob.
+
+    Raises:
+        ToolError: a place holds no image.
+    """
+    found = []
+    for place in places:
+        folder = Path(place)
+        files = image_files(folder) if folder.is_dir() else sorted(map(Path, glob(place)))
+        if not files:
+            raise ToolError(f"{place}: neither a folder with images nor a glob that finds any")
+        found.append(files)
+    return found
 
 
 def rendered_sand(rng: np.random.Generator, height: int, width: int) -> Floats:
