@@ -15,7 +15,8 @@ class Recipe:
     """One way to train.
 
     Attributes:
-        loss: weighted cross entropy (Eqs. 25-29), alone or with an overlap loss of the whole batch.
+        loss: weighted cross entropy (Eqs. 25-29), alone or with an overlap loss of the whole
+            batch, or focal loss with one.
         foreground: share of the crops that are drawn around a particle, moved by a random jitter;
             0 takes the paper's grid.
         schedule: learning rate times 0.96 every 800 steps, or a half cosine down to zero.
@@ -25,7 +26,7 @@ class Recipe:
     """
 
     key: str
-    loss: Literal["weighted_bce", "weighted_bce_dice"]
+    loss: Literal["weighted_bce", "weighted_bce_dice", "focal_dice"]
     foreground: float
     schedule: Literal["step", "cosine"]
     norm: bool
@@ -46,7 +47,7 @@ RECIPES = {
         ),
         # For rendered crops, which are new at every step and need no augmentation.
         Recipe(
-            "rendered", loss="weighted_bce_dice", foreground=0, schedule="cosine", norm=True,
+            "rendered", loss="focal_dice", foreground=0, schedule="cosine", norm=True,
             augment=False, learning_rate=2e-3,
         ),
     )

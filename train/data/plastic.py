@@ -58,8 +58,10 @@ WHITES = 4
 CONTRAST = 1.7
 # Added to that deviation, so that on smooth sand a particle differs by a tenth of full scale.
 FAINT = 0.055
+# A lens spreads light over about as many square px, so that of small particles less is left.
+LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.
-AROUND = 9
+AROUND = 16
 SMALLEST_PX, LARGEST_PX = 2.0, 12.0
 
 
@@ -152,9 +154,10 @@ class Plastic:
         mean, spread = around.mean(axis=(0, 1)), around.std(axis=(0, 1))
         light = float(np.clip(0.55 + 0.45 * mean.mean() / max(float(bare.mean()), 1e-3), 0.5, 1.15))
         opacity = rng.uniform(0.45, 0.85) if rng.random() < style.clear else rng.uniform(0.85, 1)
+        visible = opacity * size**2 / (size**2 + LENS_PX2)
         for _ in range(4):
             colour = style.colour(rng) * np.float32(light)
-            if stands_out(mean + opacity * (colour - mean), mean, spread):
+            if stands_out(mean + visible * (colour - mean), mean, spread):
                 break
         else:
             return False

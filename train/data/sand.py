@@ -97,22 +97,56 @@ def sand_files(places: Sequence[str]) -> list[list[Path]]:
 
 
 def rendered_sand(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """Sand float32 (H,W,3) 0..1 made of noise of several scales: for where there are no photos."""
+    """Sand float32 (H,W,3) 0..1 where there are no photos: fine, or single grains of any size."""
     colour = np.asarray(SANDS[rng.integers(len(SANDS))], np.float32)
-    colour = np.clip(colour * rng.uniform(0.6, 1.0) + rng.normal(0, 0.012, 3), 0.15, 0.85)
+    colour = np.clip(colour * rng.uniform(0.4, 1.0) + rng.normal(0, 0.012, 3), 0.08, 0.85)
+    canvas = (_grains if rng.random() < 0.5 else _fine)(rng, height, width, colour)
+    shading = smooth_noise(rng, height, width, rng.uniform(30, 90)) * rng.uniform(0.02, 0.08)
+    shading += smooth_noise(rng, height, width, rng.uniform(200, 700)) * rng.uniform(0.03, 0.15)
+    lit = canvas * np.clip(1 + shading, 0.4, 1.6)[..., None]
+    return np.asarray(np.clip(lit, 0.01, 1), np.float32)
+
+
+def _fine(rng: np.random.Generator, height: int, width: int, colour: Floats) -> Floats:
+    """Noise of several scales."""
     grain = float(np.exp(rng.uniform(np.log(1.0), np.log(6.0))))
     relief = smooth_noise(rng, height, width, grain) * rng.uniform(0.02, 0.10)
     relief += smooth_noise(rng, height, width, 4 * grain) * rng.uniform(0.01, 0.06)
     # Grains brighter or darker than the rest, as many as the tail of the noise says.
     speckle = smooth_noise(rng, height, width, rng.uniform(1.5, 5.0))
     relief += np.maximum(speckle - rng.uniform(1.0, 2.5), 0) * rng.uniform(-0.25, 0.2)
-    shading = smooth_noise(rng, height, width, rng.uniform(30, 90)) * rng.uniform(0.02, 0.08)
-    shading += smooth_noise(rng, height, width, rng.uniform(200, 700)) * rng.uniform(0.03, 0.15)
-    light = np.clip(1 + relief + shading, 0.25, 1.6)
     tint = np.stack(
         [smooth_noise(rng, height, width, grain * 1.5) for _ in range(3)], axis=-1
     ) * np.float32(rng.uniform(0.003, 0.025))
-    return np.clip(light[..., None] * colour + tint, 0.02, 1.0).astype(np.float32)
+    return np.asarray(np.clip(1 + relief, 0.25, 1.6)[..., None] * colour + tint, np.float32)
+
+
+def _grains(rng: np.random.Generator, height: int, width: int, colour: Floats) -> Floats:
+    """Grains side by side, each of its own tone, with dark gaps and highlights."""
+    size = float(np.exp(rng.uniform(np.log(2.5), np.log(25.0))))
+    # Drawn larger than it is shown, or small grains would be squares.
+    fineness = 1 if size > 12 else 2
+    rows, columns = height * fineness, width * fineness
+    count = max(4, round(height * width / size**2))
+    seeds = np.full((rows, columns), 255, np.uint8)
+    seeds[rng.integers(0, rows, count), rng.integers(0, columns, count)] = 0
+    distance, label = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Most are near the colour of the sand; as many bright or dark ones as the exponent says.
+    kinds = count + 2
+    tone = np.exp(rng.standard_normal(kinds) * rng.uniform(0.1, 0.6))
+    hue = rng.normal(0, rng.uniform(0.0, 0.12), (kinds, 3))
+    tones = (tone[:, None] * colour * (1 + hue)).astype(np.float32)
+    canvas = np.clip(tones, 0, 1)[np.asarray(label) % kinds]
+    gap = np.clip(np.asarray(distance)[..., None] / (size * fineness * 0.75), 0, 1.2)
+    canvas = canvas * np.float32(1.05) * (1 - np.float32(rng.uniform(0.1, 0.9)) * gap**2)
+    if rng.random() < 0.5:  # wet or glassy: a highlight on some
+        spot = np.clip(1 - np.asarray(distance) / (size * fineness * rng.uniform(0.1, 0.3)), 0, 1)
+        shiny = (rng.random(kinds) < rng.uniform(0.1, 0.9))[np.asarray(label) % kinds]
+        canvas = canvas + (spot * shiny * rng.uniform(0.2, 0.9))[..., None].astype(np.float32)
+    shown = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(shown, np.float32)
 
 
 def _reduced(photo: Image, scale: float) -> Image:
@@ -125,7 +159,7 @@ def _reduced(photo: Image, scale: float) -> Image:
 def _lit(rng: np.random.Generator, part: Floats) -> Floats:
     """Another contrast, colour, exposure and light."""
     mean = part.mean(axis=(0, 1))
-    contrast = np.float32(np.exp(rng.uniform(np.log(0.3), np.log(1.3))))
+    contrast = np.float32(np.exp(rng.uniform(np.log(0.3), np.log(2.0))))
     target = mean
     if rng.random() < 0.6:  # the colour of another sand
         target = np.asarray(SANDS[rng.integers(len(SANDS))], np.float32)
@@ -135,8 +169,8 @@ def _lit(rng: np.random.Generator, part: Floats) -> Floats:
             part = part + (grey - part) * np.float32(rng.uniform(0.2, 1.0))
             mean = part.mean(axis=(0, 1))
     part = (part - mean) * contrast + np.clip(target, 0.08, 0.88)
-    if rng.random() < 0.3:
-        part = np.clip(part, 0, 1) ** np.float32(rng.uniform(0.7, 1.5))
+    if rng.random() < 0.4:  # up to dark sand with nothing but highlights
+        part = np.clip(part, 0, 1) ** np.float32(np.exp(rng.uniform(np.log(0.6), np.log(3.0))))
     height, width = part.shape[:2]
     if rng.random() < 0.6:
         shading = smooth_noise(rng, height, width, rng.uniform(20, 200)) * rng.uniform(0.02, 0.15)
