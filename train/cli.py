@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,7 +186,19 @@ def stoppable() -> Iterator[None]:
 
 @train.command()
 @click.option("--model", required=True, help="Name of a network, or a .json description of one.")
-@click.option("--data", type=DATA, help="Folder with images/ and masks/, or COCO.")
+@click.option(
+    "--data", type=DATA, help="Folder with images/ and masks/, or COCO, or photos for --points."
+)
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV of file,x,y[,ignore], or COCO keypoints: learn from points on particles, not masks.",
+)
+@click.option(
+    "--point-diameter",
+    type=click.FloatRange(min=1),
+    help="Px of the disc that is learnt at each point.  [default: the blob found around it]",
+)
 @material_options
 @click.option(
     "--crops",
@@ -202,6 +215,8 @@ def fit(
     cutouts: Path | None,
     crops: int,
     data: Path | None,
+    points: Path | None,
+    point_diameter: float | None,
     out: Path,
     recipe: str | None,
     devices: int | None,
@@ -217,12 +232,18 @@ def fit(
     """
     if bool(sand) == (data is not None):
         raise click.UsageError("give either --data FOLDER or --sand FOLDER|GLOB")
+    if points and not data:
+        raise click.UsageError("--points are of the photos of --data FOLDER")
+    if point_diameter and not points:
+        raise click.UsageError("--point-diameter is of --points FILE")
     with reported(), stoppable():
         spec = open_model(model)
         with needs("train"):
             from train.crossval import load_photos
+            from train.data.blobs import with_mask
             from train.data.folds import hold_out
             from train.data.photos import Photo
+            from train.data.points import point_photos, read_points
             from train.data.stream import Stream
             from train.fit import BEST, Settings
             from train.fit import fit as run
@@ -233,7 +254,14 @@ def fit(
             name = "rendered"
         else:
             assert data is not None
-            training, validation = hold_out(load_photos(data), settings["seed"])
+            if points:
+                clicked = point_photos(data, read_points(points))
+                photos = [with_mask(photo, point_diameter) for photo in clicked]
+                settings["points"] = hashlib.sha256(points.read_bytes()).hexdigest()
+                settings["point_diameter"] = point_diameter
+            else:
+                photos = load_photos(data)
+            training, validation = hold_out(photos, settings["seed"])
             name = data.name
         asked = Settings(data=name, devices=devices or "auto", **settings)
         outcome = run(

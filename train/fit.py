@@ -42,7 +42,8 @@ class Settings:
     """What makes a run the run it is; one that stopped goes on only under the same.
 
     `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
-    Lightning's names.
+    Lightning's names; `points` the SHA-256 of the file of points that the masks are drawn from,
+    `point_diameter` of their discs, px.
     """
 
     data: str
@@ -52,6 +53,8 @@ class Settings:
     seed: int = 0
     precision: str = "32-true"
     devices: int | str = "auto"
+    points: str | None = None
+    point_diameter: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
+from train.data.photos import IGNORED
 from train.loss import LOSSES
 from train.metrics import NOTHING, Counts, GreyLevels
 from train.models.catalogue import build
@@ -25,6 +26,8 @@ DECAY, DECAY_STEPS = 0.96, 800
 BETAS, EPSILON = (0.9, 0.999), 1e-7
 # Steps between two entries of the loss in TensorBoard and on the progress bar.
 LOG_STEPS = 10
+# Logit whose probability is exactly 0 in float32.
+SURE = -1e4
 
 Batch = tuple[Tensor, Tensor]
 
@@ -91,11 +94,7 @@ class Task(lightning.LightningModule):
         state = np.random.SeedSequence((self._seed, self.global_step, self.global_rank))
         # Kornia draws on the CPU; seeding every device would cost milliseconds.
         torch.default_generator.manual_seed(int(state.generate_state(1)[0]))
-        image, target = normalised(batch[0], self._normalisation), batch[1]
-        if self._recipe.augment:
-            image, target = self._augment(image, target)
-        # In float32: the paper's loss sums over pixels, too much for half precision.
-        loss: Tensor = self._loss(self.network(image).float(), target)
+        loss = self.loss(*batch)
         if not torch.isfinite(loss):
             raise ToolError(
                 f"step {self.global_step + 1} (epoch {self.current_epoch + 1}): the loss is "
@@ -106,14 +105,34 @@ class Task(lightning.LightningModule):
             self.log("loss", loss, prog_bar=True, on_step=True)
         return loss
 
+    def loss(self, image: Tensor, target: Tensor) -> Tensor:
+        """Of images uint8 (N,3,H,W), augmented, and masks uint8 (N,1,H,W), as in `Photo`."""
+        image = normalised(image, self._normalisation)
+        doubtful = target == IGNORED
+        ignoring = bool(doubtful.any())
+        if ignoring:
+            target = torch.cat([target.masked_fill(doubtful, 0), doubtful.to(target.dtype)], dim=1)
+        if self._recipe.augment:
+            image, target = self._augment(image, target)
+        # In float32: the paper's loss sums over pixels, too much for half precision.
+        logits = self.network(image).float()
+        if ignoring:
+            target, doubtful = target[:, :1], target[:, 1:] > 0
+            # Background that the network is sure of: no loss, no gradient, no overlap.
+            target, logits = target.masked_fill(doubtful, 0), logits.masked_fill(doubtful, SURE)
+        loss: Tensor = self._loss(logits, target)
+        return loss
+
     def on_validation_epoch_start(self) -> None:
         self._half, self._levels = NOTHING, GreyLevels()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         logits = self.network(normalised(batch[0], self._normalisation)).float()
         target = batch[1].cpu().numpy()
-        self._half += Counts.of((logits > 0).cpu().numpy(), target)
-        self._levels.add(probability(logits, self._prior).cpu().numpy(), target)
+        counted = target != IGNORED
+        self._half += Counts.of((logits > 0).cpu().numpy()[counted], target[counted])
+        grey = probability(logits, self._prior).cpu().numpy()
+        self._levels.add(grey[counted], target[counted])
 
     def on_validation_epoch_end(self) -> None:
         counted = torch.from_numpy(

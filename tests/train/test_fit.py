@@ -15,10 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train.task
 from edge.errors import BadArgumentError, ToolError
+from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
 from train.data.augment import normalisation_of
-from train.data.photos import Photo
+from train.data.photos import IGNORED, Photo
 from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
 from train.models.catalogue import MODELS, build
 from train.recipe import RECIPES
@@ -66,6 +67,59 @@ def test_a_network_learns_and_its_best_epoch_stands(recipe: str, tmp_path: Path)
     # Plain weights, whatever the recipe trained.
     assert set(kept.weights) == set(kept.module().state_dict())
     assert kept.prior == (pytest.approx(36 / 64**2) if recipe == "paper" else 0.5)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_ignored_pixels_weigh_nothing(recipe: str) -> None:
+    photo = photos(1)[0]
+    image = torch.from_numpy(photo.image).permute(2, 0, 1)[None]
+    mask = torch.from_numpy(photo.mask)[None, None].clone()
+    mask[..., :12, :12] = IGNORED
+    plain = replace(RECIPES[recipe], augment=False)
+    task = train.task.Task(SPEC, plain, normalisation_of([photo]), 0.5, seed=0, steps=1)
+    seen: list[torch.Tensor] = []
+
+    def watch(_: object, __: object, logits: torch.Tensor) -> None:
+        logits.retain_grad()
+        seen.append(logits)
+
+    handle = task.network.register_forward_hook(watch)
+    torch.autograd.backward(task.loss(image, mask))
+    handle.remove()
+    gradient = seen[0].grad
+    assert gradient is not None
+    assert not gradient[..., :12, :12].any()
+    assert gradient[..., 12:, 12:].all()
+
+    task.on_validation_epoch_start()
+    task.validation_step((image, mask), 0)
+    assert task._levels.at(0).tp == (mask == 1).sum()
+    assert task._levels.at(0).fp == (mask == 0).sum()
+
+
+def test_a_network_learns_from_points(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    lines = ["file,x,y,ignore"]
+    for photo in photos(18):
+        write_rgb(tmp_path / f"data/{photo.name}.png", photo.image)
+        y, x = np.argwhere(photo.mask).mean(axis=0) + 1
+        lines += [f"{photo.name}.png,{x},{y},0", f"{photo.name}.png,3,60,1"]
+    points = tmp_path / "points.csv"
+    points.write_text("\n".join(lines))
+    command = ["fit", "--model", "quarter_mrunet", "--data", str(tmp_path / "data"), "--points",
+               str(points), "--crop", "64", "--recipe", "strong", "--epochs", "12", "--out",
+               str(tmp_path / "run")]  # fmt: skip
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    kept = load(tmp_path / "run" / BEST)
+    assert kept.training["validation_at_threshold"]["rw_f1"] > 0.5
+    assert CliRunner().invoke(cli, command).exit_code == 0  # the same run
+    done = CliRunner().invoke(cli, [*command, "--point-diameter", "5"])
+    assert done.exit_code == 2
+    assert "another point_diameter" in done.output
+    points.write_text("\n".join(lines[:-1]))
+    done = CliRunner().invoke(cli, command)
+    assert "another points" in done.output
 
 
 KILLED = """

@@ -65,7 +65,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         return np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
 
     def __getitem__(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles."""
+        """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles
+        and `IGNORED` where that is doubtful."""
         height, width = self.side_hw
         rows = slice(window.top, window.top + height)
         columns = slice(window.left, window.left + width)
@@ -85,11 +86,13 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def prior(self) -> float:
         """Fraction of particle pixels in the grid's crops."""
-        return float(np.mean([self[window][1].float().mean().item() for window in self.grid]))
+        return float(
+            np.mean([(self[window][1] == 1).float().mean().item() for window in self.grid])
+        )
 
     def particles(self) -> list[NDArray[np.int64]]:
         """Pixels (n,2) as (y, x) of the particles of each photo."""
-        return [np.argwhere(mask) for _, mask in self._photos]
+        return [np.argwhere(mask == 1) for _, mask in self._photos]
 
     def photo_hw(self, number: int) -> tuple[int, int]:
         """Height and width of a photo with its padding."""

@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from train.data.coco import Entry
 
 ROBOFLOW = "_annotations.coco.json"
+# In the mask of a photo: whether a particle is there is doubtful, so it counts neither way.
+IGNORED = 255
 
 
 @dataclass(frozen=True)
 class Photo:
-    """`image` (H,W,3) uint8 RGB and `mask` (H,W) uint8, 1 where a particle is."""
+    """`image` (H,W,3) uint8 RGB and `mask` (H,W) uint8, 1 where a particle is.
+
+    Masks drawn from points are `IGNORED` where that is doubtful; training passes over those pixels.
+    """
 
     name: str
     image: NDArray[np.uint8]
