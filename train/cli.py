@@ -122,7 +122,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(RECIPES)),
             help="[default: paper; rendered with --sand]",
         ),
-        click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), help="[default: 150; 30 with --init]"),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
@@ -183,7 +183,14 @@ def stoppable() -> Iterator[None]:
 
 
 @train.command()
-@click.option("--model", required=True, help="Name of a network, or a .json description of one.")
+@click.option(
+    "--model", help="Name of a network, or a .json description of one.  [default: that of --init]"
+)
+@click.option(
+    "--init",
+    metavar="NAME|FILE",
+    help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
+)
 @click.option("--data", type=DATA, help="Folder with images/ and masks/, or COCO.")
 @material_options
 @click.option(
@@ -195,7 +202,8 @@ def stoppable() -> Iterator[None]:
 )
 @training_options
 def fit(
-    model: str,
+    model: str | None,
+    init: str | None,
     sand: tuple[str, ...],
     negatives: tuple[str, ...],
     cutouts: Path | None,
@@ -204,6 +212,7 @@ def fit(
     out: Path,
     recipe: str | None,
     devices: int | None,
+    epochs: int | None,
     **settings: Any,
 ) -> None:
     """Train one network on photos, of which one in ten validates, or on rendered crops.
@@ -216,15 +225,20 @@ def fit(
     """
     if bool(sand) == (data is not None):
         raise click.UsageError("give either --data FOLDER or --sand FOLDER|GLOB")
+    if not (model or init):
+        raise click.UsageError("give --model NAME, or --init for the network of a checkpoint")
     with reported(), stoppable():
-        spec = open_model(model)
         with needs("train"):
+            from train.checkpoint import open_checkpoint
             from train.crossval import load_photos
             from train.data.folds import hold_out
             from train.data.photos import Photo
             from train.data.stream import Stream
             from train.fit import BEST, Settings
             from train.fit import fit as run
+        start = open_checkpoint(init) if init else None
+        spec = start.spec if start and not model else open_model(model or "")
+        chosen = RECIPES[recipe or ("rendered" if sand else "strong" if init else "paper")]
         training: list[Photo] | Stream
         if sand:
             training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
@@ -234,14 +248,21 @@ def fit(
             assert data is not None
             training, validation = hold_out(load_photos(data), settings["seed"])
             name = data.name
-        asked = Settings(data=name, devices=devices or "auto", **settings)
+        asked = Settings(
+            data=name,
+            devices=devices or "auto",
+            epochs=epochs or (30 if init else 150),
+            init=start.content_hash() if start else None,
+            **settings,
+        )
         outcome = run(
             spec,
-            RECIPES[recipe or ("rendered" if sand else "paper")],
+            chosen.fine_tuning() if start else chosen,
             training,
             validation,
             out,
             asked,
+            start,
         )
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
 
@@ -270,6 +291,7 @@ def crossval(
     out: Path,
     recipe: str | None,
     devices: int | None,
+    epochs: int | None,
     address: str | None,
     **settings: Any,
 ) -> None:
@@ -281,7 +303,9 @@ def crossval(
         with needs("train"):
             from train.crossval import Job, claim_split, run_here
             from train.fit import Settings
-        asked = Settings(data=data.name, devices=devices or "auto", **settings)
+        asked = Settings(
+            data=data.name, devices=devices or "auto", epochs=epochs or 150, **settings
+        )
         claim_split(data, out, split_name, asked)
         jobs = [
             Job(spec, RECIPES[recipe or "paper"], number, data, out, asked, tolerance)
