@@ -245,6 +245,10 @@ class MultiResSpec(ModelSpec):
     level's encoder width and reads the residual path of the skip and the upsampled level below.
 
     The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
+
+    `units` holds the number of residual units of each level's path, 0 to 4. The paper has four at
+    every level, which is what an empty `units` is replaced by. A path without units hands the skip
+    on as it is, so its width in `residual` is that of the encoder.
     """
 
     FAMILY = "multires"
@@ -255,15 +259,27 @@ class MultiResSpec(ModelSpec):
     residual: tuple[int, ...]
     head_kernel: int
     step: int = 1
+    units: tuple[int, ...] = ()
 
-    # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
-    RESIDUAL_UNITS = 4
+    PAPER_UNITS = 4
+    # 3x3 convolutions in a row.
     BLOCK_CONVS = 3
 
     def __post_init__(self) -> None:
         if self.step < 1:
             raise ValueError(f"step must be 1 or more, is {self.step}")
         _check_levels("encoder", self.encoder, "residual", self.residual)
+        if not self.units:
+            object.__setattr__(self, "units", (self.PAPER_UNITS,) * self.levels)
+        _check_levels("encoder", self.encoder, "units", self.units)
+        for level, units in enumerate(self.units):
+            if not 0 <= units <= self.PAPER_UNITS:
+                raise ValueError(f"units[{level}] must be 0 to {self.PAPER_UNITS}, is {units}")
+            if units == 0 and self.residual[level] != self.encoder[level]:
+                raise ValueError(
+                    f"residual[{level}] is {self.residual[level]}, but without residual units the "
+                    f"skip keeps its {self.encoder[level]} channels; make it that, or use units"
+                )
         super().__post_init__()
 
     @property
@@ -297,7 +313,7 @@ class MultiResSpec(ModelSpec):
             cin = width
         for level in reversed(range(self.levels)):
             cin, path = self.encoder[level], self.residual[level]
-            for _ in range(self.RESIDUAL_UNITS):
+            for _ in range(self.units[level]):
                 yield Conv(1, cin, path, level)
                 yield Conv(3, cin, path, level)
                 cin = path
@@ -312,14 +328,14 @@ class MultiResSpec(ModelSpec):
         for level in range(self.levels):
             yield self.encoder[level], level
             yield self.encoder[level], level
-            for _ in range(self.RESIDUAL_UNITS):
+            for _ in range(self.units[level]):
                 yield self.residual[level], level
 
     def reach(self) -> Reach:
         blocks = (self.BLOCK_CONVS,) * self.levels
         return Reach(
             encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
-            skip=(self.RESIDUAL_UNITS,) * self.levels,
+            skip=self.units,
             bottom=self.BLOCK_CONVS,
             decoder=blocks,
             head=self.head_kernel // 2,
@@ -330,6 +346,7 @@ class MultiResSpec(ModelSpec):
             "encoder": self.encoder[:count],
             "bottom": self.encoder[count],
             "residual": self.residual[:count],
+            "units": self.units[:count],
         }
 
 
