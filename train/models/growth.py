@@ -20,10 +20,10 @@ def grow_units(
 ) -> dict[str, Tensor]:
     """Weights for `large`, of which `small` is the same network with fewer residual units.
 
-    A unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) of equal widths (Eqs. 15-16) hands on its input, which
-    is never negative, where the 1x1 kernel is the identity and the 3x3 kernel zero. At exactly 0 a
-    ReLU passes no gradient and the 3x3 kernel would stay zero, so its bias is 1e-6: the logits move
-    by about as much, and every added weight learns from the first step on.
+    A unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) of equal widths (Eqs. 15-16) hands on its input,
+    which is never negative, where the 1x1 kernel is the identity and the 3x3 kernel zero. At
+    exactly 0 a ReLU passes no gradient and the 3x3 kernel would stay zero, so its bias is 1e-6: the
+    logits move by about as much, and every added 3x3 kernel learns from the first step on.
 
     Args:
         weights: of `small`, a state dict of `catalogue.build(small)`.

@@ -286,6 +286,19 @@ class MultiResSpec(ModelSpec):
     def levels(self) -> int:
         return len(self.encoder)
 
+    def with_units(self, units: tuple[int, ...]) -> MultiResSpec:
+        """The same network with that many residual units at each level.
+
+        Raises:
+            ValueError: see `units`.
+        """
+        return replace(
+            self,
+            key=f"{self.key}_units{''.join(map(str, units))}",
+            title=f"{self.title}, units {' '.join(map(str, units))}",
+            units=units,
+        )
+
     def block_widths(self, width: int) -> tuple[int, int, int]:
         """Widths of the three 3x3 convolutions that make a block `width` channels wide."""
         first, second = (
