@@ -17,7 +17,7 @@ from edge.engines import WEIGHTS
 from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
 from train.models.catalogue import build, parse
-from train.models.growth import grown
+from train.models.growth import grow_units
 from train.models.spec import ModelSpec, MultiResSpec
 
 
@@ -83,7 +83,7 @@ class Checkpoint:
             return self.weights
         if isinstance(spec, MultiResSpec) and isinstance(self.spec, MultiResSpec):
             with contextlib.suppress(ValueError):
-                return grown(self.weights, self.spec, spec)
+                return grow_units(self.weights, self.spec, spec)
         raise BadArgumentError(
             f"weights of {self.spec.key} do not fit {spec.key}; start from the same network, or "
             f"from one with fewer residual units"

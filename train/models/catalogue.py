@@ -90,6 +90,17 @@ MODELS: dict[str, ModelSpec] = {
             head_kernel=3,
             step=8,
         ),
+        # Half MultiResUNet with one residual unit at each level in place of four.
+        MultiResSpec(
+            key="half_mrunet_lite",
+            title="Half MultiResUNet lite",
+            stem=16,
+            encoder=(17, 33),
+            bottom=65,
+            residual=(32, 64),
+            head_kernel=3,
+            units=(1, 1),
+        ),
         # Section 4.6: four times the channels, which was no better.
         MultiResSpec(
             key="quarter_mrunet_x4",
