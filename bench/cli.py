@@ -392,11 +392,9 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         counts = list(run_edge(clip, engine, out))
         click.echo(f"\n{'frame':<8}{'true':>8}{'found':>8}{'missed':>8}{'false':>8}")
         for index, frame in enumerate(counts):
-            click.echo(
-                f"{index:<8}{frame.true:>8}{frame.found:>8}{frame.missed:>8}{frame.false:>8}"
-            )
-        true, found = sum(c.true for c in counts), sum(c.found for c in counts)
-        false = sum(c.false for c in counts)
+            click.echo(f"{index:<8}{frame.true:>8}{frame.tp:>8}{frame.fn:>8}{frame.fp:>8}")
+        true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
+        false = sum(c.fp for c in counts)
         click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
         click.echo(f"\nfound {found} of {true} particles, {false} false alarms")
         click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")

@@ -12,7 +12,7 @@ import numpy as np
 from edge.errors import ToolError
 from edge.sources.images import image_files, read_image
 from train.data.photos import ROBOFLOW, Photo, scan
-from train.data.synth import scene, strewn
+from train.data.synth import composited, scene
 
 T = TypeVar("T")
 
@@ -137,5 +137,5 @@ def _crop(rng: np.random.Generator, photo: Photo, multiple: int) -> Photo:
 
 
 def _strew(rng: np.random.Generator, photo: Photo) -> Photo:
-    painted_on = strewn(rng, photo.image, PAINTED_PARTICLES)
+    painted_on = composited(rng, photo.image, PAINTED_PARTICLES)
     return Photo(photo.name, painted_on.image, painted_on.mask // 255)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,33 @@ from train.recipe import RECIPES
 
 @click.group()
 def train() -> None:
-    """Paint synthetic photos and train the networks of the paper."""
+    """Render synthetic photos and train the networks of the paper."""
+
+
+def material_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What rendered scenes are made of."""
+    options = (
+        click.option(
+            "--sand",
+            multiple=True,
+            metavar="FOLDER|GLOB",
+            help="Photos of sand without plastic to render particles on; repeat it for several.",
+        ),
+        click.option(
+            "--negatives",
+            multiple=True,
+            metavar="FOLDER|GLOB",
+            help="Hard negatives of 'train mine', drawn more often.",
+        ),
+        click.option(
+            "--cutouts",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Folder with images/ and masks/ of real particles to cut out.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @train.command()
@@ -31,13 +58,24 @@ def train() -> None:
     help="Height and width, px.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def synth(folder: Path, photos: int, size: int, seed: int) -> None:
-    """Paint seeded sand photos with exact masks into FOLDER/images and FOLDER/masks."""
+@material_options
+def synth(
+    folder: Path,
+    photos: int,
+    size: int,
+    seed: int,
+    sand: tuple[str, ...],
+    negatives: tuple[str, ...],
+    cutouts: Path | None,
+) -> None:
+    """Render seeded sand photos with exact masks into FOLDER/images and FOLDER/masks."""
     with reported():
         with needs("cpu"):
-            from train.data.synth import write_photos
+            from train.data.synth import Materials, write_photos
+        materials = Materials.read(sand, negatives, cutouts)
         new_folder(folder)
-        with click.progressbar(write_photos(folder, photos, size, seed), photos) as written:
+        written = write_photos(folder, photos, size, seed, materials)
+        with click.progressbar(written, photos) as written:
             for _ in written:
                 pass
         click.echo(f"{photos} photos of {size}x{size} px in {folder}")
@@ -75,16 +113,15 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     """What `fit` and `crossval` have in common."""
     options = (
         click.option(
-            "--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO."
-        ),
-        click.option(
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
             required=True,
             help="Folder to write; the same command goes on where it stopped.",
         ),
         click.option(
-            "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True
+            "--recipe",
+            type=click.Choice(list(RECIPES)),
+            help="[default: paper; rendered with --sand]",
         ),
         click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True),
         click.option(
@@ -148,31 +185,65 @@ def stoppable() -> Iterator[None]:
 
 @train.command()
 @click.option("--model", required=True, help="Name of a network, or a .json description of one.")
+@click.option("--data", type=DATA, help="Folder with images/ and masks/, or COCO.")
+@material_options
+@click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    help="Rendered crops of an epoch, with --sand.",
+)
 @training_options
 def fit(
     model: str,
-    data: Path,
+    sand: tuple[str, ...],
+    negatives: tuple[str, ...],
+    cutouts: Path | None,
+    crops: int,
+    data: Path | None,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     devices: int | None,
     **settings: Any,
 ) -> None:
-    """Train one network on all photos but one in ten, which validate.
+    """Train one network on photos, of which one in ten validates, or on rendered crops.
+
+    With --sand, every crop is rendered on such photos when its step comes, and none comes twice.
 
     \b
     OUT/best.pt   checkpoint of the best epoch, for export-trt
     OUT/last.pt   of the last one
     """
+    if bool(sand) == (data is not None):
+        raise click.UsageError("give either --data FOLDER or --sand FOLDER|GLOB")
     with reported(), stoppable():
         spec = open_model(model)
         with needs("train"):
             from train.crossval import load_photos
             from train.data.folds import hold_out
+            from train.data.photos import Photo
+            from train.data.stream import Stream
             from train.fit import BEST, Settings
             from train.fit import fit as run
-        training, validation = hold_out(load_photos(data), settings["seed"])
-        asked = Settings(data=data.name, devices=devices or "auto", **settings)
-        outcome = run(spec, RECIPES[recipe], training, validation, out, asked)
+        training: list[Photo] | Stream
+        if sand:
+            training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
+            validation = training.validation_photos(settings["crop"])
+            name = "rendered"
+        else:
+            assert data is not None
+            training, validation = hold_out(load_photos(data), settings["seed"])
+            name = data.name
+        asked = Settings(data=name, devices=devices or "auto", **settings)
+        outcome = run(
+            spec,
+            RECIPES[recipe or ("rendered" if sand else "paper")],
+            training,
+            validation,
+            out,
+            asked,
+        )
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
 
 
@@ -186,6 +257,7 @@ def fit(
     help="Names or .json descriptions, with commas; all: the five of the paper.",
 )
 @click.option("--fold", type=click.IntRange(1, 5), help="This fold only.  [default: all five]")
+@click.option("--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO.")
 @SPLIT
 @TOLERANCE
 @training_options
@@ -197,7 +269,7 @@ def crossval(
     tolerance: int,
     data: Path,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     devices: int | None,
     address: str | None,
     **settings: Any,
@@ -213,7 +285,7 @@ def crossval(
         asked = Settings(data=data.name, devices=devices or "auto", **settings)
         claim_split(data, out, split_name, asked)
         jobs = [
-            Job(spec, RECIPES[recipe], number, data, out, asked, tolerance)
+            Job(spec, RECIPES[recipe or "paper"], number, data, out, asked, tolerance)
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]
@@ -251,18 +323,127 @@ def _show_tables(folder: Path) -> None:
 
 
 @train.command()
+@click.argument("checkpoint")
+@click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV of file,x,y[,ignore], or COCO keypoints: points on the particles of the photos.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Px that a found object may lie beside a true one.  [default: 0; 3 with --points]",
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
+@click.option(
+    "--min-diameter", type=click.FloatRange(min=0), help="Px; smaller objects do not count."
+)
+@click.option(
+    "--max-diameter", type=click.FloatRange(min=0), help="Px; larger objects do not count."
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Print the highest threshold that finds this fraction of the objects.",
+)
+@click.option(
+    "--curve",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Plot precision against recall into this PNG file.",
+)
+def evaluate(
+    checkpoint: str,
+    data: Path,
+    points: Path | None,
+    tolerance: float | None,
+    threshold: float | None,
+    min_diameter: float | None,
+    max_diameter: float | None,
+    recall: float | None,
+    picture: Path | None,
+) -> None:
+    """Score CHECKPOINT on every photo of a folder.
+
+    \b
+    CHECKPOINT is a .pt file of 'train fit', an engine, or the name of a shipped one.
+    Truth is one of
+      masks or COCO annotations, as for 'train fit'
+      --points FILE; a photo of DATA (or DATA/images) without a point has no particle
+    """
+    if not points and tolerance and tolerance != int(tolerance):
+        raise click.BadParameter("must be whole px with masks", param_hint="--tolerance")
+    if min_diameter and max_diameter is not None and min_diameter > max_diameter:
+        raise click.UsageError("--min-diameter is larger than --max-diameter")
+    with reported():
+        with needs("train"):
+            from train.crossval import load_photos
+            from train.data.points import point_photos, read_points
+            from train.evaluate import evaluate as score
+            from train.evaluate import grey_level, open_source, probability_maps, threshold_of
+            from train.matching import Diameters
+            from train.precision_recall import evaluate_masks, evaluate_points
+        source = open_source(checkpoint)
+        diameters = Diameters(
+            min_diameter or 0.0, math.inf if max_diameter is None else max_diameter
+        )
+        used = threshold_of(source) if threshold is None else threshold
+        level = grey_level(used)
+        if points:
+            clicked = point_photos(data, read_points(points))
+            curve = evaluate_points(
+                probability_maps(source, (photo.image for photo in clicked)),
+                [photo.labels for photo in clicked],
+                3.0 if tolerance is None else tolerance,
+                operating_u8=level,
+                diameters=diameters,
+            )
+            click.echo(f"{len(clicked)} photos")
+        else:
+            beside = int(tolerance or 0)
+            photos = load_photos(data)
+            scored = score(source, photos, beside, threshold=used, diameters=diameters)
+            click.echo(f"{scored.as_text(used)}\n")
+            masks = [photo.mask for photo in photos]
+            curve = evaluate_masks(
+                scored.maps, masks, beside, operating_u8=level, diameters=diameters
+            )
+        click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
+        if picture:
+            curve.plot(picture)
+            click.echo(f"\n{picture}")
+        if recall:
+            row = curve.at_recall(recall)
+            click.echo(
+                f"\n--threshold {row.threshold:.4f} reaches a recall of {row.recall:.4f} at a "
+                f"precision of {row.precision:.4f}"
+            )
+
+
+@train.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--data", type=DATA, required=True, help="Photos with masks.")
-@TOLERANCE
-def evaluate(checkpoint: Path, data: Path, tolerance: int) -> None:
-    """Score CHECKPOINT on every photo of a folder."""
+@click.option(
+    "--sand", multiple=True, required=True, metavar="FOLDER|GLOB", help="Photos without plastic."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="New folder for the negatives.",
+)
+def mine(checkpoint: Path, sand: tuple[str, ...], out: Path) -> None:
+    """Cut out what CHECKPOINT takes for plastic in photos that hold none.
+
+    \b
+    train mine best.pt --sand sand/ --out negatives
+    train fit --sand sand/ --negatives negatives ...
+    """
     with reported():
         with needs("train"):
             from train.checkpoint import load
-            from train.crossval import load_photos
-            from train.evaluate import evaluate as score
-        loaded = load(checkpoint)
-        click.echo(score(loaded, load_photos(data), tolerance).as_text(loaded.threshold))
+            from train.mining import mine as run
+        click.echo(run(load(checkpoint), sand, out))
 
 
 @train.command()

@@ -27,8 +27,9 @@ from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
 from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
-from train.data.crops import Crops, CropSampler
+from train.data.crops import Crops
 from train.data.photos import Photo
+from train.data.stream import RenderedCrops, Stream
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 from train.task import LOG_STEPS, Task
@@ -82,7 +83,7 @@ class Outcome:
 def fit(
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo],
+    training: Sequence[Photo] | Stream,
     validation: Sequence[Photo],
     out: Path,
     settings: Settings,
@@ -99,11 +100,14 @@ def fit(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
     resume = _claim(out, spec, recipe, training, validation, settings)
-    normalisation = normalisation_of(training)
-    crops, held_out = (
-        Crops(photos, spec.multiple, settings.crop, normalisation.mean)
-        for photos in (training, validation)
-    )
+    crops: Crops | RenderedCrops
+    if isinstance(training, Stream):
+        normalisation = normalisation_of(training.sample())
+        crops = RenderedCrops(training, spec.multiple, settings.crop)
+    else:
+        normalisation = normalisation_of(training)
+        crops = Crops(training, spec.multiple, settings.crop, normalisation.mean)
+    held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
     share = crops.prior()
     if not 0 < share < 1:
         raise ToolError(
@@ -115,7 +119,7 @@ def fit(
     _quieten()
     facts = {
         "data": settings.data,
-        "photos": len(training),
+        "photos": len(training) if isinstance(training, Sequence) else "rendered, new at each step",
         "validation_photos": len(validation),
         "recipe": recipe.key,
         "batch": settings.batch,
@@ -142,7 +146,7 @@ def fit(
             f"a batch of {settings.batch} crops does not share out over {trainer.world_size} "
             f"devices; take a multiple of {trainer.world_size}"
         )
-    steps = settings.epochs * -(-len(crops.grid) // settings.batch)
+    steps = settings.epochs * -(-len(crops) // settings.batch)
     task = Task(spec, recipe, normalisation, prior, seed=settings.seed, steps=steps)
     loaders = _Loaders(crops, held_out, recipe, settings)
     try:
@@ -159,7 +163,7 @@ def _claim(
     out: Path,
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo],
+    training: Sequence[Photo] | Stream,
     validation: Sequence[Photo],
     settings: Settings,
 ) -> Path | None:
@@ -170,7 +174,11 @@ def _claim(
                 **asdict(settings),
                 "model": spec.describe(),
                 "recipe": asdict(recipe),
-                "training": [photo.name for photo in training],
+                "training": (
+                    training.describe()
+                    if isinstance(training, Stream)
+                    else [photo.name for photo in training]
+                ),
                 "validation": [photo.name for photo in validation],
             }
         )
@@ -196,7 +204,7 @@ class _Loaders(lightning.LightningDataModule):
     """Batches of the training and validation crops, shared out among the processes."""
 
     def __init__(
-        self, training: Crops, validation: Crops, recipe: Recipe, settings: Settings
+        self, training: Crops | RenderedCrops, validation: Crops, recipe: Recipe, settings: Settings
     ) -> None:
         super().__init__()
         self._training, self._validation = training, validation
@@ -204,8 +212,7 @@ class _Loaders(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        sampler = CropSampler(
-            self._training,
+        sampler = self._training.sampler(
             seed=self._settings.seed,
             foreground=self._recipe.foreground,
             rank=self.trainer.global_rank,

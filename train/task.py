@@ -20,8 +20,8 @@ from train.models.norm import folded
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 
-# Section 4: Adam, and a learning rate of 1e-3 times 0.96 every 800 steps.
-LEARNING_RATE, DECAY, DECAY_STEPS = 1e-3, 0.96, 800
+# Section 4: Adam, and a learning rate that falls to 0.96 of itself every 800 steps.
+DECAY, DECAY_STEPS = 0.96, 800
 BETAS, EPSILON = (0.9, 0.999), 1e-7
 # Steps between two entries of the loss in TensorBoard and on the progress bar.
 LOG_STEPS = 10
@@ -91,7 +91,9 @@ class Task(lightning.LightningModule):
         state = np.random.SeedSequence((self._seed, self.global_step, self.global_rank))
         # Kornia draws on the CPU; seeding every device would cost milliseconds.
         torch.default_generator.manual_seed(int(state.generate_state(1)[0]))
-        image, target = self._augment(normalised(batch[0], self._normalisation), batch[1])
+        image, target = normalised(batch[0], self._normalisation), batch[1]
+        if self._recipe.augment:
+            image, target = self._augment(image, target)
         # In float32: the paper's loss sums over pixels, too much for half precision.
         loss: Tensor = self._loss(self.network(image).float(), target)
         if not torch.isfinite(loss):
@@ -130,7 +132,9 @@ class Task(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        optimiser = torch.optim.Adam(self.network.parameters(), LEARNING_RATE, BETAS, EPSILON)
+        optimiser = torch.optim.Adam(
+            self.network.parameters(), self._recipe.learning_rate, BETAS, EPSILON
+        )
         schedule: torch.optim.lr_scheduler.LRScheduler
         if self._recipe.schedule == "cosine":
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self._steps)

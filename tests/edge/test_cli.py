@@ -46,7 +46,7 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     }
     mask = read(out / "masks/000000_photo.png")
     counts = object_counts(mask, sand.mask)
-    assert counts.found >= 0.7 * counts.true
+    assert counts.tp >= 0.7 * counts.true
     assert read(out / "overlays/000000_photo.jpg").shape == (*SIDE, 3)
 
     rows = [json.loads(line) for line in (out / "particles.jsonl").open(encoding="utf-8")]

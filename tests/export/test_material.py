@@ -7,7 +7,7 @@ import pytest
 from edge.errors import ToolError
 from export.material import CROPS, SIDE, of_folder, padded, painted
 from tests.conftest import write_rgb
-from train.data.synth import scene, strewn
+from train.data.synth import composited, scene
 
 
 def photos(folder: Path, count: int, side: int = 300) -> Path:
@@ -58,7 +58,7 @@ def test_painted_scenes_where_there_are_no_photos() -> None:
 def test_only_what_was_painted_changes_a_photo() -> None:
     rng = np.random.default_rng(2)
     photo = scene(rng, 120, 160, particles=0).image
-    made = strewn(rng, photo, particles=10)
+    made = composited(rng, photo, particles=10)
     changed = (made.image != photo).any(axis=2)
     assert 5 < (made.mask > 0).sum() < 1000
     # Particles, their shadows and a soft edge; the rest of the photo is untouched.

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from train.loss import weighted_bce, weighted_bce_dice
+from train.loss import focal_dice, weighted_bce, weighted_bce_dice
 
 
 def test_a_crop_worked_out_by_hand() -> None:
@@ -57,4 +57,28 @@ def test_dice_of_crops_without_a_particle_is_finite() -> None:
     torch.autograd.backward(loss)
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_focal_dice_counts_hard_background_whatever_surrounds_it() -> None:
+    """One wrong bright grain costs the same in a small and in a large crop."""
+    losses = []
+    for side in (32, 64):
+        target = torch.zeros(1, 1, side, side)
+        target[..., :8, :8] = 1
+        logits = torch.where(target > 0, 12.0, -12.0)
+        right = focal_dice(logits, target)
+        assert right < 0.02
+        logits[..., -4:, -4:] = 6.0
+        losses.append(float(focal_dice(logits, target)))
+    # 16 wrong pixels of 64 particle pixels, each about 6 (focal); Dice 1 - 128 / (80 + 64).
+    assert losses[0] == pytest.approx(16 / 64 * 6 + 1 - 129 / 145, rel=0.05)
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_focal_dice_of_background_alone_is_finite() -> None:
+    logits = torch.full((2, 1, 16, 16), -3.0, requires_grad=True)
+    loss = focal_dice(logits, torch.zeros(2, 1, 16, 16))
+    loss.backward()
+    assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()

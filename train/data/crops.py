@@ -75,8 +75,16 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             torch.from_numpy(mask[rows, columns])[None],
         )
 
+    def __len__(self) -> int:
+        """Crops of an epoch."""
+        return len(self.grid)
+
+    def sampler(self, *, seed: int, foreground: float, rank: int, ranks: int) -> CropSampler:
+        """The windows of the epochs; see `CropSampler`."""
+        return CropSampler(self, seed=seed, foreground=foreground, rank=rank, ranks=ranks)
+
     def prior(self) -> float:
-        """Share of particle pixels in the grid's crops."""
+        """Fraction of particle pixels in the grid's crops."""
         return float(np.mean([self[window][1].float().mean().item() for window in self.grid]))
 
     def particles(self) -> list[NDArray[np.int64]]:

@@ -44,8 +44,8 @@ class ResidualUnit(nn.Module):
         return functional.relu(self.conv1(x)) + functional.relu(self.conv3(x))
 
 
-def _residual_path(cin: int, width: int, conv: type[nn.Conv2d]) -> nn.Sequential:
-    inputs = (cin, *(width,) * (MultiResSpec.RESIDUAL_UNITS - 1))
+def _residual_path(cin: int, width: int, units: int, conv: type[nn.Conv2d]) -> nn.Sequential:
+    inputs = (cin, *(width,) * (units - 1))[:units]
     return nn.Sequential(*(ResidualUnit(c, width, conv) for c in inputs))
 
 
@@ -65,8 +65,8 @@ class MultiResUNet(nn.Module):
         )
         self.bottom = MultiResBlock(inputs[-1], spec.block_widths(spec.bottom), conv)
         self.residual = nn.ModuleList(
-            _residual_path(cin, width, conv)
-            for cin, width in zip(spec.encoder, spec.residual, strict=True)
+            _residual_path(cin, width, units, conv)
+            for cin, width, units in zip(spec.encoder, spec.residual, spec.units, strict=True)
         )
         self.decoder = nn.ModuleList(
             MultiResBlock(cin, spec.block_widths(width), conv)

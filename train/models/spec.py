@@ -245,6 +245,8 @@ class MultiResSpec(ModelSpec):
     level's encoder width and reads the residual path of the skip and the upsampled level below.
 
     The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
+    `units` holds the residual units of each level, 0 to 4; left out, they are the paper's four. A
+    level without any hands its skip on as it is, so its residual width is its encoder width.
     """
 
     FAMILY = "multires"
@@ -255,6 +257,7 @@ class MultiResSpec(ModelSpec):
     residual: tuple[int, ...]
     head_kernel: int
     step: int = 1
+    units: tuple[int, ...] = ()
 
     # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
     RESIDUAL_UNITS = 4
@@ -264,6 +267,17 @@ class MultiResSpec(ModelSpec):
         if self.step < 1:
             raise ValueError(f"step must be 1 or more, is {self.step}")
         _check_levels("encoder", self.encoder, "residual", self.residual)
+        if not self.units:
+            object.__setattr__(self, "units", (self.RESIDUAL_UNITS,) * self.levels)
+        _check_levels("encoder", self.encoder, "units", self.units)
+        for level, count in enumerate(self.units):
+            if not 0 <= count <= self.RESIDUAL_UNITS:
+                raise ValueError(f"units[{level}] must be 0 to {self.RESIDUAL_UNITS}, is {count}")
+            if not count and self.residual[level] != self.encoder[level]:
+                raise ValueError(
+                    f"level {level} has no residual units, so residual[{level}] must be its "
+                    f"encoder width, {self.encoder[level]}, and is {self.residual[level]}"
+                )
         super().__post_init__()
 
     @property
@@ -297,7 +311,7 @@ class MultiResSpec(ModelSpec):
             cin = width
         for level in reversed(range(self.levels)):
             cin, path = self.encoder[level], self.residual[level]
-            for _ in range(self.RESIDUAL_UNITS):
+            for _ in range(self.units[level]):
                 yield Conv(1, cin, path, level)
                 yield Conv(3, cin, path, level)
                 cin = path
@@ -312,14 +326,14 @@ class MultiResSpec(ModelSpec):
         for level in range(self.levels):
             yield self.encoder[level], level
             yield self.encoder[level], level
-            for _ in range(self.RESIDUAL_UNITS):
+            for _ in range(self.units[level]):
                 yield self.residual[level], level
 
     def reach(self) -> Reach:
         blocks = (self.BLOCK_CONVS,) * self.levels
         return Reach(
             encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
-            skip=(self.RESIDUAL_UNITS,) * self.levels,
+            skip=self.units,
             bottom=self.BLOCK_CONVS,
             decoder=blocks,
             head=self.head_kernel // 2,
@@ -330,6 +344,7 @@ class MultiResSpec(ModelSpec):
             "encoder": self.encoder[:count],
             "bottom": self.encoder[count],
             "residual": self.residual[:count],
+            "units": self.units[:count],
         }
 
 

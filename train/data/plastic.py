@@ -1,0 +1,283 @@
+"""Plastic particles, composited on a canvas with their mask.
+
+A particle is a shape or a cut-out of a real photo, 2-12 px across: opaque or translucent, matt or
+glossy, alone or touching others, on the sand or partly under it. A pixel of the mask belongs to a
+particle where at least half of it is covered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ToolError
+from edge.sources.images import image_files, read_image
+from train.data.shapes import (
+    Floats,
+    Outline,
+    Sprite,
+    blob,
+    fill,
+    place,
+    rasterised,
+    rgb,
+    shadow,
+    shard,
+    strand,
+    turn,
+)
+
+COVERED = 0.5
+# Colours are RGB in 0..1; white, clear and yellowed plastic first.
+COLOURS = (
+    (0.96, 0.96, 0.94),
+    (0.93, 0.94, 0.97),
+    (0.90, 0.88, 0.80),
+    (0.82, 0.80, 0.74),
+    (0.10, 0.30, 0.75),
+    (0.05, 0.55, 0.75),
+    (0.55, 0.75, 0.90),
+    (0.80, 0.10, 0.12),
+    (0.95, 0.45, 0.08),
+    (0.95, 0.85, 0.10),
+    (0.10, 0.60, 0.25),
+    (0.60, 0.85, 0.55),
+    (0.85, 0.25, 0.60),
+    (0.55, 0.35, 0.75),
+    (0.07, 0.07, 0.08),
+)
+WHITES = 4
+# A particle is drawn only where its colour stands out from the sand around it by this many of the
+# sand's standard deviations: a white grain among white grains is nothing that could be learnt.
+CONTRAST = 1.7
+# Added to that deviation, so that on smooth sand a particle differs by a tenth of full scale.
+FAINT = 0.055
+# A lens spreads light over about as many square px, so that of small particles less is left.
+LENS_PX2 = 5.0
+# Px around a particle that count as its surroundings.
+AROUND = 16
+SMALLEST_PX, LARGEST_PX = 2.0, 12.0
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """An object of a real photo: `colour` float32 (h,w,3) 0..1 and `alpha` float32 (h,w) 0..1."""
+
+    colour: Floats
+    alpha: Floats
+
+
+def read_cutouts(folder: Path) -> list[CutOut]:
+    """The objects of FOLDER/images under FOLDER/masks that touch no other and no edge.
+
+    Raises:
+        ToolError: there is no such folder, or a photo has no mask.
+    """
+    files = image_files(folder / "images") if (folder / "images").is_dir() else []
+    if not files:
+        raise ToolError(
+            f"{folder}: has no photos in images/; name a folder with images/ and masks/"
+        )
+    found = []
+    for path in files:
+        image = read_image(path)
+        mask = read_image(folder / "masks" / f"{path.stem}.png")[..., 0]
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+        for label in range(1, count):
+            x, y, width, height, area = stats[label]
+            inside = x > 1 and y > 1 and x + width < mask.shape[1] - 1
+            # What fills much less than a disc would is no single bead.
+            if not inside or y + height >= mask.shape[0] - 1 or area < 0.7 * width * height:
+                continue
+            if min(width, height) < 12:
+                continue
+            box = (slice(y - 1, y + height + 1), slice(x - 1, x + width + 1))
+            alpha = cv2.GaussianBlur((labels[box] == label).astype(np.float32), (0, 0), 1.0)
+            found.append(CutOut(np.divide(image[box], 255, dtype=np.float32), alpha))
+    return found
+
+
+class Plastic:
+    """Draws particles on canvases; `cutouts` are used beside the shapes."""
+
+    def __init__(self, cutouts: Sequence[CutOut] = ()) -> None:
+        self._cutouts = cutouts
+
+    def scatter(self, rng: np.random.Generator, canvas: Floats, count: int) -> NDArray[np.uint8]:
+        """Draw about `count` particles on the canvas; their mask uint8 (H,W), 0 or 255."""
+        height, width = canvas.shape[:2]
+        mask = np.zeros((height, width), np.uint8)
+        bare = canvas.copy()
+        # One kind of plastic often dominates a photo, and particles lie in heaps as well as alone.
+        style = _Style.draw(rng)
+        heaps = [place(rng, canvas) for _ in range(3)]
+        previous: tuple[float, float, float] | None = None
+        for _ in range(count):
+            size = style.size(rng)
+            x, y = place(rng, canvas)
+            kind = rng.random()
+            if kind < style.heaped:
+                x, y = rng.normal(heaps[rng.integers(len(heaps))], 14.0)
+            elif kind < style.heaped + style.touching and previous:
+                # Beside the one before, which it touches.
+                angle, gap = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.25)
+                reach = (size + previous[2]) / 2 * gap
+                x, y = previous[0] + reach * math.cos(angle), previous[1] + reach * math.sin(angle)
+            if not (0 <= x < width and 0 <= y < height):
+                continue
+            if self._particle(rng, canvas, bare, mask, style, float(x), float(y), size):
+                previous = float(x), float(y), size
+        return mask
+
+    def _particle(
+        self,
+        rng: np.random.Generator,
+        canvas: Floats,
+        bare: Floats,
+        mask: NDArray[np.uint8],
+        style: _Style,
+        x: float,
+        y: float,
+        size: float,
+    ) -> bool:
+        """Draw one particle; False where no colour stands out from the sand."""
+        around = bare[
+            max(0, int(y) - AROUND) : int(y) + AROUND + 1,
+            max(0, int(x) - AROUND) : int(x) + AROUND + 1,
+        ]
+        mean, spread = around.mean(axis=(0, 1)), around.std(axis=(0, 1))
+        light = float(np.clip(0.55 + 0.45 * mean.mean() / max(float(bare.mean()), 1e-3), 0.5, 1.15))
+        opacity = rng.uniform(0.45, 0.85) if rng.random() < style.clear else rng.uniform(0.85, 1)
+        visible = opacity * size**2 / (size**2 + LENS_PX2)
+        for _ in range(4):
+            colour = style.colour(rng) * np.float32(light)
+            if stands_out(mean + visible * (colour - mean), mean, spread):
+                break
+        else:
+            return False
+        outline = style.outline(rng, size)
+        sprite = rasterised(outline, x, y)
+        pixels: Floats = colour
+        if self._cutouts and rng.random() < 0.12:
+            cutout = self._cutouts[int(rng.integers(len(self._cutouts)))]
+            sprite, pixels = _placed(rng, cutout, size, x, y, colour)
+        elif size > 3.5 and rng.random() < 0.7:
+            pixels = _rounded(rng, sprite, colour)
+        windows = sprite.windows(*mask.shape)
+        if windows is None:
+            return False
+        there, own = windows
+        if rng.random() < 0.15:  # partly under the sand
+            sprite = _buried(rng, sprite)
+        covered = sprite.alpha[own] >= COVERED
+        if not covered.any():
+            return False
+        if rng.random() < 0.85:
+            shadow(canvas, outline, x, y, rng.uniform(0.1, 0.7))
+        fill(canvas, sprite, pixels, opacity)
+        if size > 4 and rng.random() < style.glossy:
+            spot = rasterised(outline * rng.uniform(0.2, 0.45), x - size * 0.12, y - size * 0.15)
+            fill(canvas, spot, np.ones(3, np.float32), rng.uniform(0.2, 0.8))
+        mask[there][covered] = 255
+        return True
+
+
+def stands_out(colour: Floats, mean: Floats, spread: Floats) -> bool:
+    """Whether a colour (3,) differs from sand of that mean and standard deviation (3,)."""
+    return bool((np.abs(colour - mean) / (spread + FAINT)).max() >= CONTRAST)
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What the particles of one photo have in common: shares are 0..1, sizes px."""
+
+    pellets: float
+    fibres: float
+    whites: float
+    usual: float
+    variety: float
+    heaped: float
+    touching: float
+    clear: float
+    glossy: float
+    favourite: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Style:
+        return cls(
+            pellets=rng.uniform(0.2, 1.0),
+            fibres=rng.uniform(0.0, 0.3),
+            whites=rng.uniform(0.2, 1.0),
+            usual=float(np.exp(rng.uniform(math.log(2.8), math.log(9.0)))),
+            variety=rng.uniform(0.1, 0.35),
+            heaped=rng.uniform(0, 0.5) if rng.random() < 0.3 else 0.0,
+            touching=rng.uniform(0.05, 0.35),
+            clear=rng.uniform(0, 0.4),
+            glossy=rng.uniform(0, 0.7),
+            favourite=int(rng.integers(len(COLOURS))),
+        )
+
+    def size(self, rng: np.random.Generator) -> float:
+        drawn = self.usual * math.exp(rng.normal(0, self.variety))
+        return float(np.clip(drawn, SMALLEST_PX, LARGEST_PX))
+
+    def colour(self, rng: np.random.Generator) -> Floats:
+        if rng.random() < self.whites:
+            index = int(rng.integers(WHITES))
+        elif rng.random() < 0.3:
+            index = self.favourite
+        else:
+            index = int(rng.integers(WHITES, len(COLOURS)))
+        colour = rgb(*COLOURS[index]) * np.float32(rng.uniform(0.82, 1.0))
+        colour += (rng.uniform(0, 0.35) if index >= WHITES else 0.0) * (1 - colour)  # faded
+        return np.clip(colour + rng.normal(0, 0.02, 3), 0.02, 1.0).astype(np.float32)
+
+    def outline(self, rng: np.random.Generator, size: float) -> Outline:
+        kind = rng.random()
+        if kind < self.fibres:
+            return strand(rng, max(size, 4.0) * rng.uniform(1, 1.8), rng.uniform(1.2, 2.2))
+        if kind < self.fibres + (1 - self.fibres) * self.pellets:
+            return blob(rng, size, max(1.8, size * rng.uniform(0.65, 1.0)), rng.uniform(0, 0.15))
+        return shard(rng, max(size, 3.0))
+
+
+def _rounded(rng: np.random.Generator, sprite: Sprite, colour: Floats) -> Floats:
+    """The colour (h,w,3) of a body lit from one side: lighter there, darker at the other."""
+    rows, columns = sprite.alpha.shape
+    across = np.linspace(-1, 1, columns, dtype=np.float32)[None] * np.float32(rng.uniform(-1, 1))
+    down = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] * np.float32(rng.uniform(-1, 1))
+    shade = 1 + np.float32(rng.uniform(0.03, 0.22)) * (across + down)
+    return np.asarray(np.clip(shade[..., None] * colour, 0, 1), np.float32)
+
+
+def _buried(rng: np.random.Generator, sprite: Sprite) -> Sprite:
+    """The sprite with up to half of it under the sand, on a ragged line."""
+    rows, columns = sprite.alpha.shape
+    direction = turn(rng)[0]
+    y, x = np.mgrid[:rows, :columns]
+    along = (x - columns / 2) * direction[0] + (y - rows / 2) * direction[1]
+    ragged = along + rng.normal(0, 0.6, along.shape)
+    hidden = ragged > rng.uniform(0.0, 0.3) * max(rows, columns)
+    return Sprite(np.where(hidden, 0, sprite.alpha).astype(np.float32), sprite.x, sprite.y)
+
+
+def _placed(
+    rng: np.random.Generator, cutout: CutOut, size: float, x: float, y: float, colour: Floats
+) -> tuple[Sprite, Floats]:
+    """A cut-out `size` px across at (x, y), in its own colours or near `colour`."""
+    rows, columns = cutout.alpha.shape
+    scale = size / max(rows, columns)
+    small = max(2, round(columns * scale)), max(2, round(rows * scale))
+    alpha = np.pad(cv2.resize(cutout.alpha, small, interpolation=cv2.INTER_AREA), 1)
+    body = cv2.resize(cutout.colour, small, interpolation=cv2.INTER_AREA)
+    body = np.pad(body, ((1, 1), (1, 1), (0, 0)), "edge")
+    if rng.random() < 0.6:
+        body = body - body.mean(axis=(0, 1)) + colour
+    corner = round(x - alpha.shape[1] / 2), round(y - alpha.shape[0] / 2)
+    return Sprite(alpha.astype(np.float32), *corner), np.clip(body, 0, 1).astype(np.float32)
