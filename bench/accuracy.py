@@ -18,24 +18,26 @@ from bench.real_sets import BEADS, CLEAN, LABELS, MPNET, SAND, clean, masked, pa
 from bench.sampling import in_turn
 from bench.scores import (
     BEST_HERE,
-    LEVELS,
     SHIPPED,
     BestFilter,
     CleanRow,
     Counter,
-    Curve,
+    CountsAt,
     ObjectRow,
     PixelRow,
     best_filters,
     best_pixel_filters,
     clean_rates,
     clean_row,
-    curve,
+    counts_at,
     object_rows,
     pixel_rows,
     total,
 )
 from edge.errors import BadArgumentError
+from train.data.points import PointLabels
+from train.matching import centroids, match_points
+from train.precision_recall import THRESHOLDS_U8
 
 SETS = (SAND, CLEAN, BEADS, MPNET)
 MASKED = (BEADS, MPNET)
@@ -173,10 +175,11 @@ def measure(
             if names.count(name) > 1:
                 raise BadArgumentError(f"{name}: two models have that name; rename one file")
         result = AccuracyResult([], [], [], [], {}, skipped)
-        sand: dict[str, Curve] = {}
+        sand: dict[str, CountsAt] = {}
         filters: list[BestFilter] = []
         if SAND not in skipped:
-            windows, counters = patches(data, LABELS, TOLERANCE)
+            windows, pellets = patches(data, LABELS)
+            counters = [_point_counter(labels) for labels in pellets]
             progress(f"{SAND}: {len(windows)} labelled patches")
             filters = best_filters(windows, counters)
             found = [find(network, windows) for network in networks]
@@ -201,13 +204,17 @@ def measure(
     return result
 
 
+def _point_counter(labels: PointLabels) -> Counter:
+    return lambda mask: match_points(centroids(mask), labels, TOLERANCE)
+
+
 def _score_objects(
     result: AccuracyResult, dataset: str, found: Sequence[Found], counters: Sequence[Counter]
-) -> dict[str, Curve]:
+) -> dict[str, CountsAt]:
     """Add the rows of every detector; their curves by name."""
     curves = {}
     for one in found:
-        curves[one.detector] = objects = curve(one, counters)
+        curves[one.detector] = objects = counts_at(one, counters)
         result.objects.extend(object_rows(dataset, one, objects))
     return curves
 
@@ -223,7 +230,7 @@ def _score_clean(
     for detector, choice, level in detectors:
         found = find(detector, windows)
         result.clean.append(clean_row(found, windows, choice, level))
-        rates[detector.name] = clean_rates(found, windows, sorted({*LEVELS, level}))
+        rates[detector.name] = clean_rates(found, windows, sorted({*THRESHOLDS_U8, level}))
     return rates
 
 
@@ -249,7 +256,7 @@ def _score_masked(
         result.pixels.extend(pixel_rows(dataset, one, masks))
 
 
-def _points(objects: Curve, rates: Mapping[int, float]) -> list[CurvePoint]:
+def _points(objects: CountsAt, rates: Mapping[int, float]) -> list[CurvePoint]:
     points = []
     for level, counts in objects.items():
         summed = total(counts)

@@ -11,10 +11,9 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from bench.accuracy import AccuracyResult, ModelRow
-from bench.plots import COLOURS
+from bench.plots import COLOURS, log_axis
 from bench.real_sets import SAND
 from bench.scores import BEST_HERE, SHIPPED, ObjectRow
 from edge.errors import BadArgumentError
@@ -58,10 +57,13 @@ def _curves(axes: Axes, result: AccuracyResult) -> None:
     shipped = {row.name: row.threshold_u8 for row in result.models}
     for index, (name, points) in enumerate(result.curves.get(SAND, {}).items()):
         colour = COLOURS[index % len(COLOURS)]
+        # Below the threshold with the most recall, objects only run together.
+        least = max(points, key=lambda point: (point.recall, point.threshold_u8)).threshold_u8
         known = [
             (point.false_positives_per_megapixel, point.recall, point.threshold_u8)
             for point in points
             if point.false_positives_per_megapixel is not None
+            and point.threshold_u8 >= min(least, shipped.get(name, least))
         ]
         style = "-" if name in shipped else ":"
         axes.plot([p[0] for p in known], [p[1] for p in known], style, color=colour, label=name)
@@ -98,9 +100,7 @@ def _scores(axes: Axes, result: AccuracyResult, cost: Callable[[ModelRow], float
     for x, (y, name) in top.items():
         axes.annotate(name, (x, y), (0, 4), textcoords="offset points", ha="center", fontsize=8)
     if top:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes.xaxis, axes.set_xscale)
         axes.legend(fontsize=8, frameon=False)
     axes.margins(x=0.3)
     axes.set_ylim(0, 1.05)

@@ -8,8 +8,6 @@ beads/, mpnet/  images/ and masks/, of beads under a microscope and of stained m
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.objects import TruePoints
 from edge.errors import ToolError
 from edge.sources.images import image_files, read_image
 from train.data.photos import Photo, find_pairs
-from train.metrics import Counts
+from train.data.points import NO_POINTS, PointLabels, read_points
 
 BEADS, MPNET, SAND, CLEAN = "beads", "mpnet", "sand", "sand_clean"
 LABELS = Path(__file__).parent / "labels"
@@ -59,31 +56,22 @@ def whole(name: str, photo: NDArray[np.uint8]) -> Window:
     return Window(name, photo, 0, 0, *photo.shape[:2])
 
 
-def patches(
-    data: Path, labels: Path, tolerance: int
-) -> tuple[list[Window], list[Callable[[NDArray[np.uint8]], Counts]]]:
-    """The labelled patches, and what counts the objects of a mask of each.
+def patches(data: Path, labels: Path) -> tuple[list[Window], list[PointLabels]]:
+    """The patches that `labels` describes, and the pellets in each.
 
     Raises:
         ToolError: a photo or a label is missing or damaged.
     """
     photos: dict[str, NDArray[np.uint8]] = {}
-    windows: list[Window] = []
-    counters: list[Callable[[NDArray[np.uint8]], Counts]] = []
-    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    ignored: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in _rows(labels / "pellets.csv"):
-        kind = ignored if row["ignore"] == "1" else points
-        kind[row["file"]].append((float(row["x"]), float(row["y"])))
-    for row in _rows(labels / "patches.csv"):
-        name = row["photo"]
-        if name not in photos:
-            photos[name] = read_image(data / SAND / name)
-        size = int(row["size"])
-        window = Window(row["file"], photos[name], int(row["top"]), int(row["left"]), size, size)
-        windows.append(window)
-        counters.append(TruePoints(points[window.name], ignored[window.name], tolerance).counts)
-    return windows, counters
+    windows, points = [], read_points(labels / "pellets.csv")
+    with (labels / "patches.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            name, size = row["photo"], int(row["size"])
+            if name not in photos:
+                photos[name] = read_image(data / SAND / name)
+            top, left = int(row["top"]), int(row["left"])
+            windows.append(Window(row["file"], photos[name], top, left, size, size))
+    return windows, [points.get(window.name, NO_POINTS) for window in windows]
 
 
 def masked(data: Path, name: str) -> list[Photo]:
@@ -129,8 +117,3 @@ def shrunk(photo: Photo, factor: int) -> Photo:
 
     mask = np.asarray(averaged(photo.mask * np.uint8(255)) >= 128, np.uint8)
     return Photo(photo.name, averaged(photo.image), mask)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

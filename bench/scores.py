@@ -13,16 +13,16 @@ from bench.detectors import Found, find
 from bench.filters import FILTERS, Filter
 from bench.real_sets import Window
 from edge.particles import particle_mask
-from train.metrics import NOTHING, RESAMPLES, Counts, GreyLevels, confidence_interval
+from train.metrics import RESAMPLES, C, Counts, GreyLevels, ObjectCounts, confidence_interval
+from train.precision_recall import THRESHOLDS_U8
 
-# Thresholds of a curve, 1..255: finer where maps are mostly dark, and near certainty.
-LEVELS = (*range(1, 9), *range(10, 33, 2), *range(36, 249, 6), 250, 252, 254, 255)
+OBJECT_SCORES = (ObjectCounts.recall, ObjectCounts.precision, ObjectCounts.f1)
 SHIPPED, BEST_HERE = "shipped", "best here"
 
 # From a mask uint8 (H,W) to the counts of its objects.
-Counter = Callable[[NDArray[np.uint8]], Counts]
-# Counts of each sample by threshold.
-Curve = Mapping[int, Sequence[Counts]]
+Counter = Callable[[NDArray[np.uint8]], ObjectCounts]
+# Counts of each sample by threshold, 1..255.
+CountsAt = Mapping[int, Sequence[ObjectCounts]]
 
 
 @dataclass(frozen=True)
@@ -85,34 +85,33 @@ class CleanRow:
     per_megapixel: Estimate
 
 
-def curve(found: Found, counters: Sequence[Counter]) -> Curve:
-    """Counts at `LEVELS` and at the shipped thresholds."""
+def counts_at(found: Found, counters: Sequence[Counter]) -> CountsAt:
+    """Counts at `THRESHOLDS_U8` and at the shipped thresholds."""
     return {
         level: [
             counter(particle_mask(map_, level))
             for map_, counter in zip(found.maps, counters, strict=True)
         ]
-        for level in sorted({*LEVELS, *found.shipped_u8})
+        for level in sorted({*THRESHOLDS_U8, *found.shipped_u8})
     }
 
 
-def best_level(objects: Curve) -> int:
+def best_level(objects: CountsAt) -> int:
     """The lowest threshold with the best F1."""
     return max(objects, key=lambda level: (total(objects[level]).f1(), -level))
 
 
-def total(counts: Sequence[Counts]) -> Counts:
-    return sum(counts, NOTHING)
+def total(counts: Sequence[C]) -> C:
+    """Of one or more."""
+    return sum(counts[1:], counts[0])
 
 
-def object_rows(dataset: str, found: Found, objects: Curve) -> list[ObjectRow]:
+def object_rows(dataset: str, found: Found, objects: CountsAt) -> list[ObjectRow]:
     """At the shipped threshold, where there is one, and the best."""
 
-    def row(choice: str, level: int | None, counts: Sequence[Counts]) -> ObjectRow:
+    def row(choice: str, level: int | None, counts: Sequence[ObjectCounts]) -> ObjectRow:
         summed = total(counts)
-        recall, precision, f1 = (
-            _estimate(counts, score) for score in (Counts.recall, Counts.precision, Counts.f1)
-        )
+        recall, precision, f1 = (_estimate(counts, score) for score in OBJECT_SCORES)
         return ObjectRow(
             dataset, found.detector, choice, level,
             summed.tp, summed.fp, summed.fn, recall, precision, f1,
@@ -169,7 +168,7 @@ class BestFilter:
     filter: Filter
     found: Found
     threshold_u8: int
-    objects: Curve
+    objects: CountsAt
 
 
 def best_filters(windows: Sequence[Window], counters: Sequence[Counter]) -> list[BestFilter]:
@@ -177,7 +176,7 @@ def best_filters(windows: Sequence[Window], counters: Sequence[Counter]) -> list
     best: dict[str, tuple[float, BestFilter]] = {}
     for one in FILTERS:
         found = find(one, windows)
-        objects = curve(found, counters)
+        objects = counts_at(found, counters)
         level = best_level(objects)
         f1 = total(objects[level]).f1()
         if one.kind not in best or f1 > best[one.kind][0]:
@@ -224,7 +223,7 @@ def clean_rates(found: Found, windows: Sequence[Window], levels: Sequence[int]) 
     }
 
 
-def _estimate(counts: Sequence[Counts], score: Callable[[Counts], float]) -> Estimate:
+def _estimate(counts: Sequence[C], score: Callable[[C], float]) -> Estimate:
     low, high = confidence_interval([counts], score)
     return Estimate(round(score(total(counts)), 4), round(low, 4), round(high, 4))
 

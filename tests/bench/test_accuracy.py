@@ -13,13 +13,14 @@ from bench import real_sets, scores
 from bench.cli import bench
 from bench.detectors import Found, find, find_by_fold, opened
 from bench.filters import Filter
-from bench.objects import TrueObjects, TruePoints, most_matches
+from bench.objects import TrueObjects, most_matches
 from bench.real_sets import Window, shrunk, whole
-from bench.scores import clean_rates, clean_row, curve, object_rows, pixel_rows
+from bench.scores import clean_rates, clean_row, counts_at, object_rows, pixel_rows
 from edge.errors import ToolError
 from train.data.folds import split
 from train.data.photos import Photo
 from train.data.synth import Scene, scene, write_photos
+from train.metrics import ObjectCounts
 from train.models.catalogue import MODELS
 
 
@@ -31,7 +32,7 @@ def dots(*centres: tuple[int, int], side: int = 40, radius: int = 1) -> np.ndarr
     return mask
 
 
-def outcome(counts: scores.Counts) -> tuple[int, int, int]:
+def outcome(counts: ObjectCounts) -> tuple[int, int, int]:
     return counts.tp, counts.fp, counts.fn
 
 
@@ -48,13 +49,6 @@ def test_objects_match_one_to_one() -> None:
 def test_a_largest_matching_is_found() -> None:
     assert most_matches({1: [10, 11], 2: [10], 3: [11, 12], 4: [12]}) == 3
     assert most_matches({}) == 0
-
-
-def test_points_match_centroids_and_ignored_ones_count_neither_way() -> None:
-    true = TruePoints([(5, 5), (20, 20)], [(30, 30)], tolerance=3)
-    assert outcome(true.counts(dots((5, 8), (20, 20), (30, 31)))) == (2, 0, 0)
-    assert outcome(true.counts(dots((5, 9), (30, 5)))) == (0, 2, 2)
-    assert outcome(TruePoints([], [], 3).counts(dots((9, 9)))) == (0, 1, 0)
 
 
 def test_false_positives_are_counted_exactly() -> None:
@@ -77,7 +71,7 @@ def test_rows_at_the_shipped_and_the_best_threshold() -> None:
     map_[35, 35] = 100
     counters = [TrueObjects(mask, 0).counts] * 2
     found = Found("x", [map_, map_], [80, 160])
-    shipped, best = object_rows("s", found, curve(found, counters))
+    shipped, best = object_rows("s", found, counts_at(found, counters))
     assert (shipped.threshold_u8, shipped.tp, shipped.fp, shipped.fn) == (None, 2, 1, 2)
     assert (shipped.recall.value, shipped.recall.low, shipped.recall.high) == (0.5, 0, 1)
     assert (best.choice, best.tp, best.fp, best.f1.value) == ("best here", 4, 0, 1)
@@ -135,7 +129,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     writer.writerow((name, round(x - left, 1), round(y - top, 1), 0))
     monkeypatch.setattr("bench.accuracy.LABELS", labels)
     monkeypatch.setattr(scores, "FILTERS", (Filter("top-hat", 5), Filter("top-hat", 9)))
-    monkeypatch.setattr(scores, "LEVELS", (10, 40, 120, 250))
+    monkeypatch.setattr(scores, "THRESHOLDS_U8", (10, 40, 120, 250))
+    monkeypatch.setattr("bench.accuracy.THRESHOLDS_U8", (10, 40, 120, 250))
     return data
 
 
