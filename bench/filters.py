@@ -17,7 +17,7 @@ MEDIAN_WINDOW = 4
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter for bright or odd-coloured spots of one size.
+    """A filter for spots of one size.
 
     Attributes:
         kind: key of `KINDS`.
@@ -53,12 +53,16 @@ def tophat(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
     return _tophat(brightness(image, 0), diameter)
 
 
-def colour_tophat(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
-    """White top-hat of the RGB distance to the local median."""
+def colour_distance(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
+    """RGB distance to the local median, whatever the colour."""
     median = cv2.medianBlur(image, MEDIAN_WINDOW * diameter | 1)
     difference = image.astype(np.float32) - median
-    distance = np.sqrt((difference**2).mean(axis=2))
-    return _tophat(np.asarray(distance.round(), np.uint8), diameter)
+    return np.asarray(np.sqrt((difference**2).mean(axis=2)).round(), np.uint8)
+
+
+def colour_tophat(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
+    """White top-hat of the colour distance."""
+    return _tophat(colour_distance(image, diameter), diameter)
 
 
 def log(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
@@ -67,6 +71,11 @@ def log(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
     smooth = cv2.GaussianBlur(brightness(image, 0).astype(np.float32), (0, 0), sigma)
     response = -(sigma**2) * np.asarray(cv2.Laplacian(smooth, cv2.CV_32F), np.float32)
     return np.asarray(response.round().clip(0, 255), np.uint8)
+
+
+def either_log(image: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
+    """The same of bright spots and of dark ones, the stronger response."""
+    return np.maximum(log(image, diameter), log(255 - image, diameter))
 
 
 def _tophat(channel: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
@@ -79,10 +88,12 @@ def _tophat(channel: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
 KINDS: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
     "brightness": brightness,
     "top-hat": tophat,
+    "colour distance": colour_distance,
     "top-hat of colour": colour_tophat,
     "LoG": log,
+    "LoG, either sign": either_log,
 }
 FILTERS = (
     Filter("brightness", 0),
-    *(Filter(kind, d) for kind in ("top-hat", "top-hat of colour", "LoG") for d in DIAMETERS),
+    *(Filter(kind, d) for kind in KINDS if kind != "brightness" for d in DIAMETERS),
 )

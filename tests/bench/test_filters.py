@@ -17,12 +17,18 @@ def spots(colour: tuple[int, int, int]) -> np.ndarray:
     return image
 
 
-WHITE, BLUE = (250, 250, 250), (70, 70, 250)
+WHITE, BLACK, BLUE = (250, 250, 250), (0, 0, 0), (70, 70, 250)
 
 
 @pytest.mark.parametrize(
     ("kind", "colour"),
-    [("top-hat", WHITE), ("LoG", WHITE), ("top-hat of colour", WHITE), ("top-hat of colour", BLUE)],
+    [
+        ("top-hat", WHITE),
+        ("LoG", WHITE),
+        ("LoG, either sign", BLACK),
+        ("colour distance", BLACK),
+        ("top-hat of colour", BLUE),
+    ],
 )
 def test_filters_find_spots_and_nothing_else(kind: str, colour: tuple[int, int, int]) -> None:
     one = Filter(kind, 7)
