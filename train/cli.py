@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -346,18 +347,102 @@ def _show_tables(folder: Path) -> None:
 
 
 @train.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--data", type=DATA, required=True, help="Photos with masks.")
-@TOLERANCE
-def evaluate(checkpoint: Path, data: Path, tolerance: int) -> None:
-    """Score CHECKPOINT on every photo of a folder."""
+@click.argument("checkpoint")
+@click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV of file,x,y[,ignore], or COCO keypoints: points on the particles of the photos.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Px that a found object may lie beside a true one.  [default: 0; 3 with --points]",
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
+@click.option(
+    "--min-diameter", type=click.FloatRange(min=0), help="Px; smaller objects do not count."
+)
+@click.option(
+    "--max-diameter", type=click.FloatRange(min=0), help="Px; larger objects do not count."
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Print the highest threshold that finds this fraction of the objects.",
+)
+@click.option(
+    "--curve",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Plot precision against recall into this PNG file.",
+)
+def evaluate(
+    checkpoint: str,
+    data: Path,
+    points: Path | None,
+    tolerance: float | None,
+    threshold: float | None,
+    min_diameter: float | None,
+    max_diameter: float | None,
+    recall: float | None,
+    picture: Path | None,
+) -> None:
+    """Score CHECKPOINT on every photo of a folder.
+
+    \b
+    CHECKPOINT is a .pt file of 'train fit', an engine, or the name of a shipped one.
+    Truth is one of
+      masks or COCO annotations, as for 'train fit'
+      --points FILE; a photo of DATA (or DATA/images) without a point has no particle
+    """
+    if not points and tolerance and tolerance != int(tolerance):
+        raise click.BadParameter("must be whole px with masks", param_hint="--tolerance")
+    if min_diameter and max_diameter is not None and min_diameter > max_diameter:
+        raise click.UsageError("--min-diameter is larger than --max-diameter")
     with reported():
         with needs("train"):
-            from train.checkpoint import load
             from train.crossval import load_photos
+            from train.data.points import point_photos, read_points
             from train.evaluate import evaluate as score
-        loaded = load(checkpoint)
-        click.echo(score(loaded, load_photos(data), tolerance).as_text(loaded.threshold))
+            from train.evaluate import grey_level, open_source, probability_maps, threshold_of
+            from train.matching import Diameters
+            from train.precision_recall import evaluate_masks, evaluate_points
+        source = open_source(checkpoint)
+        diameters = Diameters(
+            min_diameter or 0.0, math.inf if max_diameter is None else max_diameter
+        )
+        used = threshold_of(source) if threshold is None else threshold
+        level = grey_level(used)
+        if points:
+            clicked = point_photos(data, read_points(points))
+            curve = evaluate_points(
+                probability_maps(source, (photo.image for photo in clicked)),
+                [photo.labels for photo in clicked],
+                3.0 if tolerance is None else tolerance,
+                operating_u8=level,
+                diameters=diameters,
+            )
+            click.echo(f"{len(clicked)} photos")
+        else:
+            beside = int(tolerance or 0)
+            photos = load_photos(data)
+            scored = score(source, photos, beside, threshold=used, diameters=diameters)
+            click.echo(f"{scored.as_text(used)}\n")
+            masks = [photo.mask for photo in photos]
+            curve = evaluate_masks(
+                scored.maps, masks, beside, operating_u8=level, diameters=diameters
+            )
+        click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
+        if picture:
+            curve.plot(picture)
+            click.echo(f"\n{picture}")
+        if recall:
+            row = curve.at_recall(recall)
+            click.echo(
+                f"\n--threshold {row.threshold:.4f} reaches a recall of {row.recall:.4f} at a "
+                f"precision of {row.precision:.4f}"
+            )
 
 
 @train.command()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge.particles import particle_mask
+from edge.engines import open_engine
+from edge.engines.engine import Engine, Frames, through
+from edge.latency import Stopwatch
 from edge.tiling import cut, plan, stitch
-from train.checkpoint import Checkpoint, probability
+from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
 from train.data.photos import Photo
+from train.matching import EVERY_DIAMETER, Diameters, detected
 from train.metrics import (
     LABELS,
     NOTHING,
@@ -38,15 +43,22 @@ class Scored:
 @dataclass(frozen=True)
 class Evaluation:
     """Every photo, `at_half` where the plain sigmoid exceeds 0.5, as in the paper, and
-    `at_threshold` where the probability reaches the checkpoint's threshold."""
+    `at_threshold` where the probability reaches the threshold. An engine, which has no plain
+    sigmoid, leaves `at_half` empty.
+
+    `maps`: probability of each photo, uint8 (H,W).
+    """
 
     at_half: list[Scored]
     at_threshold: list[Scored]
+    maps: list[NDArray[np.uint8]]
 
     def as_text(self, threshold: float) -> str:
         """Scores of all photos together with 95% intervals, for a terminal."""
-        rules = {"sigmoid > 0.5": self.at_half, f"threshold {threshold}": self.at_threshold}
-        lines = [f"{len(self.at_half)} photos".ljust(24) + "".join(f"{rule:>28}" for rule in rules)]
+        rules = {f"threshold {threshold:g}": self.at_threshold}
+        if self.at_half:
+            rules = {"sigmoid > 0.5": self.at_half, **rules}
+        lines = [f"{len(self.maps)} photos".ljust(24) + "".join(f"{rule:>28}" for rule in rules)]
         for key, score in SCORES.items():
             cells = ""
             for photos in rules.values():
@@ -57,32 +69,89 @@ class Evaluation:
         found = false = ""
         for photos in rules.values():
             objects = [photo.objects for photo in photos]
-            found += f"{sum(o.found for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
-            false += f"{sum(o.false for o in objects) / len(objects):.1f}".rjust(28)
+            found += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
+            false += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
         lines += [f"{'objects found':<24}{found}", f"{'false objects a photo':<24}{false}"]
         return "\n".join(lines)
 
 
-def evaluate(checkpoint: Checkpoint, photos: Sequence[Photo], tolerance: int = 0) -> Evaluation:
-    """Score `checkpoint` on whole photos, cut and stitched as on the device.
+Source = Checkpoint | Engine
+
+
+def open_source(name: str) -> Source:
+    """The checkpoint (.pt) or engine at a path, or the shipped engine of that name.
+
+    Raises:
+        BadArgumentError: there is no such file or name, or no backend for that kind of file.
+        ToolError: the file is damaged or not ours, or its backend is not installed.
+    """
+    return load(Path(name)) if Path(name).suffix == ".pt" else open_engine(name)
+
+
+def threshold_of(source: Source) -> float:
+    """The threshold that it carries, 0..1."""
+    return source.threshold if isinstance(source, Checkpoint) else source.info.threshold
+
+
+def grey_level(threshold: float) -> int:
+    """A threshold 0..1 as a grey level 1..255: a pixel this bright or brighter is a particle."""
+    return max(1, round(threshold * 255))
+
+
+def evaluate(
+    source: Source,
+    photos: Sequence[Photo],
+    tolerance: int = 0,
+    *,
+    threshold: float | None = None,
+    diameters: Diameters = EVERY_DIAMETER,
+) -> Evaluation:
+    """Score a network on whole photos, cut and stitched as on the device.
 
     Args:
         tolerance: px that an object may lie beside a true one; see `object_counts`.
+        threshold: 0..1.  [default: the network's own]
+        diameters: of the detections that count at that threshold.
     """
-    found = Evaluation([], [])
-    for photo, logits in zip(photos, predict(checkpoint, photos), strict=True):
-        level = max(1, round(checkpoint.threshold * 255))
-        grey = probability(logits, checkpoint.prior).numpy()
-        masks = ((logits > 0).numpy().astype(np.uint8), particle_mask(grey, level))
-        for scored, mask in zip((found.at_half, found.at_threshold), masks, strict=True):
-            scored.append(
-                Scored(
-                    photo.name,
-                    Counts.of(mask, photo.mask),
-                    object_counts(mask, photo.mask, tolerance),
-                )
-            )
+    found = Evaluation([], [], [])
+    level = grey_level(threshold_of(source) if threshold is None else threshold)
+
+    def score(photo: Photo, mask: NDArray[np.uint8]) -> Scored:
+        objects = object_counts(mask, photo.mask, tolerance)
+        return Scored(photo.name, Counts.of(mask, photo.mask), objects)
+
+    if isinstance(source, Checkpoint):
+        for photo, logits in zip(photos, predict(source, photos), strict=True):
+            found.maps.append(probability(logits, source.prior).numpy())
+            found.at_half.append(score(photo, (logits > 0).numpy().astype(np.uint8)))
+    else:
+        found.maps.extend(probability_maps(source, (photo.image for photo in photos)))
+    for photo, grey in zip(photos, found.maps, strict=True):
+        found.at_threshold.append(score(photo, detected(grey, level, diameters)))
     return found
+
+
+def probability_maps(
+    source: Source, images: Iterable[NDArray[np.uint8]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Probability uint8 (H,W) of each image (H,W,3) uint8 RGB, one at a time.
+
+    Raises:
+        ToolError: an image is too large for the network's halo, or the engine fails.
+    """
+    if isinstance(source, Checkpoint):
+        for logits in _logits(source, images, source.module()):
+            yield probability(logits, source.prior).numpy()
+        return
+    size_hw: tuple[int, ...] | None = None
+    frames: Frames
+    with contextlib.ExitStack() as stack:
+        for image in images:
+            if image.shape[:2] != size_hw:
+                stack.close()
+                height, width = size_hw = image.shape[:2]
+                frames = stack.enter_context(source.frames((height, width), 1, Stopwatch()))
+            yield through(frames, image)
 
 
 def predict(
@@ -96,14 +165,21 @@ def predict(
     Raises:
         ToolError: a photo is too large for the network's halo within the tile limit.
     """
+    images = (photo.image for photo in photos)
+    return _logits(checkpoint, images, network or checkpoint.module())
+
+
+def _logits(
+    checkpoint: Checkpoint, images: Iterable[NDArray[np.uint8]], network: nn.Module
+) -> Iterator[Tensor]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spec = checkpoint.spec
     halo = spec.receptive_field_radius()
-    network = network or checkpoint.module()
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for photo in photos:
+    for image in images:
+        height, width = image.shape[:2]
         layout = plan(
-            photo.size_hw,
+            (height, width),
             multiple=spec.multiple,
             halo=halo,
             # Deep networks have a wide halo; smaller tiles would mostly be halo.
@@ -111,8 +187,8 @@ def predict(
         )
         tiles: NDArray[np.float32] = np.empty((layout.count, 1, *layout.tile_hw), np.float32)
         with torch.inference_mode():
-            for tile, image in zip(tiles, cut(photo.image, layout), strict=True):
-                x = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+            for tile, part in zip(tiles, cut(image, layout), strict=True):
+                x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None]
                 logits = network(normalised(x, checkpoint.normalisation))
                 tile[...] = logits[0].float().cpu().numpy()
         yield torch.from_numpy(stitch(tiles, layout))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,28 +16,15 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Counts:
-    """True positive, false positive, false negative and true negative pixels."""
+class Detected:
+    """True positives, false positives and false negatives, of pixels or of objects."""
 
     tp: int
     fp: int
     fn: int
-    tn: int
 
-    @classmethod
-    def of(cls, predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
-        """Of two masks of the same shape, nonzero where a particle is."""
-        pairs = 2 * (truth > 0).astype(np.int64) + (predicted > 0)
-        tn, fp, fn, tp = np.bincount(pairs.ravel(), minlength=4).tolist()
-        return cls(tp, fp, fn, tn)
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    @property
-    def constant(self) -> bool:
-        """Whether every pixel was taken for the same class."""
-        return not (self.tp + self.fp and self.fn + self.tn)
+    def __add__(self: C, other: C) -> C:
+        return type(self)(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def precision(self) -> float:
         """Eq. (30); 0 where nothing was predicted."""
@@ -50,6 +37,28 @@ class Counts:
     def f1(self) -> float:
         """Eq. (32)."""
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
+
+
+C = TypeVar("C", bound=Detected)
+
+
+@dataclass(frozen=True)
+class Counts(Detected):
+    """True positive, false positive, false negative and true negative pixels."""
+
+    tn: int
+
+    @classmethod
+    def of(cls, predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
+        """Of two masks of the same shape, nonzero where a particle is."""
+        pairs = 2 * (truth > 0).astype(np.int64) + (predicted > 0)
+        tn, fp, fn, tp = np.bincount(pairs.ravel(), minlength=4).tolist()
+        return cls(tp, fp, fn, tn)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every pixel was taken for the same class."""
+        return not (self.tp + self.fp and self.fn + self.tn)
 
     def iou(self) -> float:
         """Eq. (33), of the particle class."""
@@ -124,16 +133,13 @@ class GreyLevels:
 
 
 @dataclass(frozen=True)
-class ObjectCounts:
-    """Objects of one photo: `found` and `missed` true ones, and `false` predicted ones."""
-
-    found: int
-    missed: int
-    false: int
+class ObjectCounts(Detected):
+    """Objects of one photo: true ones found (`tp`) and missed (`fn`), and `fp` predicted ones."""
 
     @property
     def true(self) -> int:
-        return self.found + self.missed
+        """Objects there are."""
+        return self.tp + self.fn
 
 
 def object_counts(
@@ -149,7 +155,7 @@ def object_counts(
     predicted_count, predicted_labels = cv2.connectedComponents(predicted)
     found = _labels_on(true_labels, _grown(predicted, tolerance))
     right = _labels_on(predicted_labels, _grown(truth, tolerance))
-    return ObjectCounts(found, true_count - 1 - found, predicted_count - 1 - right)
+    return ObjectCounts(tp=found, fp=predicted_count - 1 - right, fn=true_count - 1 - found)
 
 
 def _labels_on(labels: MatLike, mask: MatLike) -> int:
@@ -165,18 +171,18 @@ def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:
 
 
 def confidence_interval(
-    folds: Sequence[Sequence[Counts]], score: Callable[[Counts], float]
+    folds: Sequence[Sequence[C]], score: Callable[[C], float]
 ) -> tuple[float, float]:
     """95% percentile bootstrap of the average over `folds` of a `score`.
 
-    Each fold holds the counts of its photos, whose pixels are scored together. Photos, not pixels,
-    are drawn anew, within their fold: the pixels of one photo are alike.
+    Each fold holds the counts of its photos, whose pixels (or objects) are scored together. Photos,
+    not pixels, are drawn anew, within their fold: the pixels of one photo are alike.
     """
     rng = np.random.default_rng(0)
     averages = np.zeros(RESAMPLES)
     for photos in folds:
         table = np.array([astuple(photo) for photo in photos])
         draws = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
-        averages += [score(Counts(*draw)) for draw in draws.tolist()]
+        averages += [score(type(photos[0])(*draw)) for draw in draws.tolist()]
     low, high = np.quantile(averages / len(folds), [0.025, 0.975])
     return float(low), float(high)

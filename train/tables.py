@@ -83,8 +83,8 @@ class Comparison:
             yield Summary(
                 folds[0].title,
                 {s: _average(folds, s, "at_threshold") for s in SCORES},
-                sum(o.found for o in objects) / true if true else 0.0,
-                sum(o.false for o in objects) / len(photos),
+                sum(o.tp for o in objects) / true if true else 0.0,
+                sum(o.fp for o in objects) / len(photos),
                 tuple(fold.fold for fold in folds if fold.outcome.collapsed),
             )
 

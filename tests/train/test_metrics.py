@@ -65,15 +65,15 @@ def test_objects_are_counted_by_overlap() -> None:
     predicted[2:5, 3:5] = 255  # on the first
     predicted[8, 20] = predicted[8, 23] = 255  # both on the third: it is found once
     predicted[0, 28] = 255  # on nothing
-    assert object_counts(predicted, truth) == ObjectCounts(found=2, missed=1, false=1)
+    assert object_counts(predicted, truth) == ObjectCounts(tp=2, fp=1, fn=1)
 
 
 def test_a_tolerance_takes_in_what_lies_beside() -> None:
     truth, predicted = np.zeros((2, 20, 40), np.uint8)
     truth[5, 5] = truth[5, 25] = predicted[5, 8] = predicted[5, 29] = 255
-    assert object_counts(predicted, truth, 0) == ObjectCounts(found=0, missed=2, false=2)
-    assert object_counts(predicted, truth, 3) == ObjectCounts(found=1, missed=1, false=1)
-    assert object_counts(predicted, truth, 4) == ObjectCounts(found=2, missed=0, false=0)
+    assert object_counts(predicted, truth, 0) == ObjectCounts(tp=0, fp=2, fn=2)
+    assert object_counts(predicted, truth, 3) == ObjectCounts(tp=1, fp=1, fn=1)
+    assert object_counts(predicted, truth, 4) == ObjectCounts(tp=2, fp=0, fn=0)
 
 
 def test_pixels_of_two_masks() -> None:

@@ -1,0 +1,90 @@
+"""Detections against true objects: which are found, which are false."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.particles import particle_mask
+from train.data.points import PointLabels
+from train.metrics import ObjectCounts
+
+
+@dataclass(frozen=True)
+class Diameters:
+    """Which objects count: those whose equivalent diameter is `smallest` to `largest` px.
+
+    The diameter is that of the circle of the object's area, as in `edge.particles.Particle`.
+    """
+
+    smallest: float = 0.0
+    largest: float = math.inf
+
+
+EVERY_DIAMETER = Diameters()
+
+
+def detected(
+    probability: NDArray[np.uint8], level: int, diameters: Diameters = EVERY_DIAMETER
+) -> NDArray[np.uint8]:
+    """255 on the detections of a map uint8 (H,W): its 8-connected objects at `level` and above."""
+    mask = particle_mask(probability, level)
+    if diameters == EVERY_DIAMETER:
+        return mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    diameter = 2 * np.sqrt(stats[:, cv2.CC_STAT_AREA] / math.pi)
+    kept = (diameter >= diameters.smallest) & (diameter <= diameters.largest)
+    kept[0] = False  # the background
+    return np.where(kept[labels], 255, 0).astype(np.uint8)
+
+
+def centroids(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Centroids (k,2) as (x, y), px, of the 8-connected objects of a mask (H,W)."""
+    found: NDArray[np.float64] = np.asarray(cv2.connectedComponentsWithStats(mask)[3], np.float64)
+    return found[1:]
+
+
+def match_points(
+    detections: NDArray[np.float64], labels: PointLabels, tolerance: float
+) -> ObjectCounts:
+    """Count detections (k,2), as (x, y), px, against points at most `tolerance` px away.
+
+    One to one, the nearest pair first. A detection that is left over and lies within `tolerance`
+    of an ignored point counts neither way.
+    """
+    found, taken = set[int](), set[int]()
+    for _, point, detection in sorted(_pairs(labels.points, detections, tolerance)):
+        if point not in found and detection not in taken:
+            found.add(point)
+            taken.add(detection)
+    doubtful = {d for _, _, d in _pairs(labels.ignored, detections, tolerance)} - taken
+    return ObjectCounts(
+        tp=len(found),
+        fp=len(detections) - len(taken) - len(doubtful),
+        fn=len(labels.points) - len(found),
+    )
+
+
+def _pairs(
+    points: NDArray[np.float64], detections: NDArray[np.float64], tolerance: float
+) -> list[tuple[float, int, int]]:
+    """(distance, point, detection) of all that lie within `tolerance`."""
+    # Sorted by x, so that each point looks at its neighbours only: at low thresholds a photo has a
+    # hundred thousand detections.
+    order = np.argsort(detections[:, 0])
+    x = detections[order, 0]
+    pairs = []
+    for number, point in enumerate(points):
+        low, high = np.searchsorted(x, (point[0] - tolerance, point[0] + tolerance + 1e-9))
+        near = order[low:high]
+        distances = np.hypot(*(detections[near] - point).T)
+        pairs += [
+            (float(distance), number, int(detection))
+            for distance, detection in zip(distances, near, strict=True)
+            if distance <= tolerance
+        ]
+    return pairs
