@@ -347,6 +347,49 @@ def _show_tables(folder: Path) -> None:
 
 
 @train.command()
+@click.argument("data", type=DATA)
+@click.option("--model", help="Name of a network, or a .json description of one.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Score this .pt file instead of training.",
+)
+@training_options
+def sirst(
+    data: Path,
+    model: str | None,
+    checkpoint: Path | None,
+    out: Path,
+    recipe: str | None,
+    devices: int | None,
+    epochs: int | None,
+    **settings: Any,
+) -> None:
+    """The NUAA-SIRST v1 benchmark: train on train_v1.txt, choose and score on val_v1.txt.
+
+    \b
+    DATA holds images/, masks/, train_v1.txt and val_v1.txt.
+    The recipe is 'strong' by default. Scores go to OUT/result.json.
+    """
+    if bool(model) == bool(checkpoint):
+        raise click.UsageError("give either --model or --checkpoint")
+    with reported(), stoppable():
+        with needs("train"):
+            from train.checkpoint import load
+            from train.fit import Settings
+            from train.sirst import read_split, score, train_and_score
+        if checkpoint:
+            result = score(load(checkpoint), read_split(data)[1], out)
+        else:
+            asked = Settings(
+                data=data.name, devices=devices or "auto", epochs=epochs or 150, **settings
+            )
+            chosen = RECIPES[recipe or "strong"]
+            result = train_and_score(open_model(model or ""), chosen, data, out, asked)
+        click.echo(f"\n{result.describe()}\n{out / 'result.json'}")
+
+
+@train.command()
 @click.argument("checkpoint")
 @click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
 @click.option(

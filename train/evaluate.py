@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge.engines import open_engine
+from edge.engines import BACKENDS, open_engine
 from edge.engines.engine import Engine, Frames, through
 from edge.latency import Stopwatch
 from edge.tiling import cut, plan, stitch
@@ -85,7 +85,10 @@ def open_source(name: str) -> Source:
         BadArgumentError: there is no such file or name, or no backend for that kind of file.
         ToolError: the file is damaged or not ours, or its backend is not installed.
     """
-    return load(Path(name)) if Path(name).suffix == ".pt" else open_engine(name)
+    path = Path(name)
+    if path.suffix == ".pt" or (path.is_file() and path.suffix not in BACKENDS):
+        return load(path)
+    return open_engine(name)
 
 
 def threshold_of(source: Source) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Of the bootstrap: enough for two digits of a 95% interval.
 RESAMPLES = 2000
@@ -40,6 +43,7 @@ class Detected:
 
 
 C = TypeVar("C", bound=Detected)
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -171,12 +175,13 @@ def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:
 
 
 def confidence_interval(
-    folds: Sequence[Sequence[C]], score: Callable[[C], float]
+    folds: Sequence[Sequence[T]], score: Callable[[T], float]
 ) -> tuple[float, float]:
     """95% percentile bootstrap of the average over `folds` of a `score`.
 
-    Each fold holds the counts of its photos, whose pixels (or objects) are scored together. Photos,
-    not pixels, are drawn anew, within their fold: the pixels of one photo are alike.
+    Each fold holds the counts of its photos, a dataclass of numbers each, which are scored
+    together. Photos, not pixels, are drawn anew, within their fold: the pixels of one photo are
+    alike.
     """
     rng = np.random.default_rng(0)
     averages = np.zeros(RESAMPLES)

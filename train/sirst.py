@@ -1,0 +1,190 @@
+"""Infrared small targets, NUAA-SIRST v1: a public benchmark of objects of a few pixels.
+
+DATA/images, DATA/masks     photos of the same names
+DATA/train_v1.txt           names of the photos that train, one a line
+DATA/val_v1.txt             of those that choose the epoch, and are scored
+OUT/result.json             scores; besides it a run of `train.fit`
+
+IoU, Pd and Fa are counted as in BasicIRSTD (github XinyiYing/BasicIRSTD), whose table compares
+networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ToolError
+from edge.files import write_json
+from edge.particles import particle_mask
+from train.checkpoint import Checkpoint, load
+from train.crossval import RESULT, load_photos
+from train.data.folds import chosen
+from train.data.photos import Photo
+from train.evaluate import grey_level, probability_maps
+from train.fit import BEST, Settings, fit
+from train.metrics import confidence_interval
+from train.models.spec import ModelSpec
+from train.recipe import Recipe
+
+TRAINING, VALIDATION = "train_v1.txt", "val_v1.txt"
+# A target is found by a predicted object whose centroid is nearer than this, px.
+DISTANCE = 3.0
+
+
+@dataclass(frozen=True)
+class SirstCounts:
+    """Counts of one photo, or of all.
+
+    `intersection`, `union`: pixels of both masks, of either; `false_pixels`: of predicted objects
+    that found no target.
+    """
+
+    intersection: int
+    union: int
+    targets: int
+    found: int
+    false_pixels: int
+    pixels: int
+
+    @classmethod
+    def of(cls, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> SirstCounts:
+        """Of two masks (H,W), nonzero on targets, by their 8-connected objects.
+
+        Each target takes the first predicted object, top to bottom, whose centroid is less than
+        3 px from its own; an object is taken once.
+        """
+        _, _, areas, centroids = cv2.connectedComponentsWithStats(predicted)
+        left = {
+            number: (int(areas[number, cv2.CC_STAT_AREA]), centroids[number])
+            for number in range(1, len(areas))
+        }
+        targets = cv2.connectedComponentsWithStats(truth)[3][1:]
+        found = 0
+        for target in targets:
+            for number, (_, centroid) in left.items():
+                if np.linalg.norm(centroid - target) < DISTANCE:
+                    found += 1
+                    del left[number]
+                    break
+        return cls(
+            intersection=int(np.count_nonzero((predicted > 0) & (truth > 0))),
+            union=int(np.count_nonzero(predicted | truth)),
+            targets=len(targets),
+            found=found,
+            false_pixels=sum(area for area, _ in left.values()),
+            pixels=truth.size,
+        )
+
+    def iou(self) -> float:
+        """Total intersection over total union; 0 where there is nothing."""
+        return self.intersection / self.union if self.union else 0.0
+
+    def pd(self) -> float:
+        """Probability of detection: fraction of the targets found."""
+        return self.found / self.targets if self.targets else 0.0
+
+    def fa(self) -> float:
+        """False-alarm rate: pixels of false objects, per million pixels."""
+        return 1e6 * self.false_pixels / self.pixels
+
+
+SCORES: dict[str, Callable[[SirstCounts], float]] = {
+    "iou": SirstCounts.iou,
+    "pd": SirstCounts.pd,
+    "fa_per_million": SirstCounts.fa,
+}
+
+
+@dataclass(frozen=True)
+class SirstScores:
+    """Scores of the validation photos at a threshold 0..1, each with its 95% bootstrap interval."""
+
+    threshold: float
+    scores: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, threshold: float, photos: Sequence[SirstCounts]) -> SirstScores:
+        """From the counts of each photo."""
+        total = SirstCounts(*np.array([astuple(photo) for photo in photos]).sum(axis=0).tolist())
+        return cls(
+            threshold,
+            {key: round(score(total), 4) for key, score in SCORES.items()},
+            {key: confidence_interval([photos], score) for key, score in SCORES.items()},
+        )
+
+
+@dataclass(frozen=True)
+class SirstResult:
+    """The network at probability 0.5, as in the benchmark, and at its own threshold."""
+
+    model: str
+    photos: int
+    at_half: SirstScores
+    at_threshold: SirstScores
+
+    def describe(self) -> str:
+        """For a terminal."""
+        lines = [f"{self.model}, {self.photos} photos".ljust(34)]
+        lines[0] += "".join(f"{title:>28}" for title in ("IoU", "Pd", "Fa, per million pixels"))
+        for rule in (self.at_half, self.at_threshold):
+            line = f"probability {rule.threshold:g} and above".ljust(34)
+            for key, digits in (("iou", 4), ("pd", 4), ("fa_per_million", 1)):
+                low, high = rule.intervals[key]
+                cell = f"{rule.scores[key]:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+                line += f"{cell:>28}"
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
+    """(training, validation) photos of the official split.
+
+    Raises:
+        ToolError: a list is missing or names a photo that is not there.
+    """
+    lists = []
+    for name in (TRAINING, VALIDATION):
+        path = data / name
+        if not path.is_file():
+            raise ToolError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
+        lists.append(path.read_text(encoding="utf-8").split())
+    photos = load_photos(data)
+    training, validation = (chosen(photos, names, data) for names in lists)
+    return training, validation
+
+
+def train_and_score(
+    spec: ModelSpec, recipe: Recipe, data: Path, out: Path, settings: Settings
+) -> SirstResult:
+    """Train on the training photos, choose the epoch and threshold on the validation photos, and
+    score these. A run that stopped resumes.
+
+    Raises:
+        ToolError: as `read_split` and `fit`.
+    """
+    training, validation = read_split(data)
+    fit(spec, recipe, training, validation, out, settings)
+    return score(load(out / BEST), validation, out)
+
+
+def score(checkpoint: Checkpoint, photos: Sequence[Photo], out: Path) -> SirstResult:
+    """Score a checkpoint and write `out`/result.json."""
+    thresholds = (0.5, checkpoint.threshold)
+    counts: tuple[list[SirstCounts], list[SirstCounts]] = ([], [])
+    maps = probability_maps(checkpoint, (photo.image for photo in photos))
+    for photo, probability in zip(photos, maps, strict=True):
+        for threshold, found in zip(thresholds, counts, strict=True):
+            mask = particle_mask(probability, grey_level(threshold))
+            found.append(SirstCounts.of(mask, photo.mask))
+    at_half, at_threshold = map(SirstScores.of, thresholds, counts)
+    result = SirstResult(checkpoint.spec.key, len(photos), at_half, at_threshold)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RESULT, asdict(result))
+    return result
