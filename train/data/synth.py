@@ -24,7 +24,7 @@ from train.data.sand import SandPhotos, rendered_sand
 from train.data.shapes import Floats
 
 # Of the scenes with photos to draw from: rendered sand all the same, and mined negatives.
-RENDERED, MINED = 0.25, 0.25
+RENDERED, MINED = 0.25, 0.35
 # Of all scenes: without a particle; and, on mined negatives, which hold what looks like plastic.
 CLEAN, CLEAN_MINED = 0.25, 0.8
 
