@@ -381,12 +381,12 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
-    """Paint a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
+    """Render a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
     with reported():
         with needs("cpu"):
-            from bench.demo import paint_clip, run_edge
-        click.echo(f"painting {frames} frames of a belt (seed {seed})")
-        clip = paint_clip(folder, seed, frames)
+            from bench.demo import render_clip, run_edge
+        click.echo(f"rendering {frames} frames of a belt (seed {seed})")
+        clip = render_clip(folder, seed, frames)
         out = folder / "results"
         click.echo(f"edge-run --source {clip.path} --engine {engine} --out {out}")
         counts = list(run_edge(clip, engine, out))
@@ -396,5 +396,5 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
         click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
-        click.echo(f"\nfound {found} of {true} particles, {false} false alarms")
+        click.echo(f"\nfound {found} of {true} particles, {false} false positives")
         click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")

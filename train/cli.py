@@ -1,4 +1,4 @@
-"""train: paint synthetic data and fit the networks of the paper."""
+"""train: render synthetic data and fit the networks of the paper."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
             required=True,
-            help="Folder to write; the same command goes on where it stopped.",
+            help="Folder to write; the same command resumes a stopped run.",
         ),
         click.option(
             "--recipe",
@@ -179,7 +179,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\nstopped; the same command goes on after the last whole epoch", err=True)
+        click.echo("\nstopped; the same command resumes after the last whole epoch", err=True)
         raise SystemExit(130) from None
 
 

@@ -1,4 +1,4 @@
-"""Train one network with Lightning, in a folder that a stopped run goes on from.
+"""Train one network with Lightning, in a folder that a stopped run resumes from.
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
 RUN/resume.ckpt        Lightning's own state, for going on after a kill
@@ -39,7 +39,7 @@ BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.js
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes a run the run it is; one that stopped goes on only under the same.
+    """What makes a run the run it is; one that stopped resumes only under the same.
 
     `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
     Lightning's names; `init` the SHA-256 of the weights that it started from.
@@ -90,7 +90,7 @@ def fit(
     settings: Settings,
     init: Checkpoint | None = None,
 ) -> Outcome:
-    """Train `spec` on `training`, or go on where the run in `out` stopped.
+    """Train `spec` on `training`, or resume the run in `out`.
 
     The best epoch is the one with the highest recall-weighted F1 on `validation`, which also sets
     the threshold.

@@ -195,7 +195,7 @@ def stands_out(colour: Floats, mean: Floats, spread: Floats) -> bool:
 
 @dataclass(frozen=True)
 class _Style:
-    """What the particles of one photo have in common: shares are 0..1, sizes px."""
+    """What the particles of one photo have in common: fractions are 0..1, sizes px."""
 
     pellets: float
     fibres: float
