@@ -13,8 +13,8 @@ import numpy as np
 from tabulate import tabulate
 
 from bench.detectors import Detector, Found, Model, find, find_by_fold, opened
-from bench.objects import TrueObjects
-from bench.real_sets import BEADS, CLEAN, LABELS, MPNET, SAND, clean, masked, patches, whole
+from bench.objects import TrueObjects, TruePoints
+from bench.real_sets import BEADS, CLEAN, MPNET, SAND, clean, labelled_patches, masked, whole
 from bench.sampling import in_turn
 from bench.scores import (
     BEST_HERE,
@@ -35,8 +35,6 @@ from bench.scores import (
     total,
 )
 from edge.errors import BadArgumentError
-from train.data.points import PointLabels
-from train.matching import centroids, match_points
 from train.precision_recall import THRESHOLDS_U8
 
 SETS = (SAND, CLEAN, BEADS, MPNET)
@@ -163,8 +161,6 @@ def measure(
     skipped = {name: f"{data / name} is no folder" for name in SETS if not (data / name).is_dir()}
     if len(skipped) == len(SETS):
         raise BadArgumentError(f"{data}: holds none of the folders {', '.join(SETS)}")
-    if SAND not in skipped and not LABELS.is_dir():
-        skipped[SAND] = f"its labels, {LABELS}, are not there"
     for name in crossvals:
         if name not in MASKED:
             raise BadArgumentError(f"--crossval {name}: must be one of {', '.join(MASKED)}")
@@ -178,8 +174,8 @@ def measure(
         sand: dict[str, CountsAt] = {}
         filters: list[BestFilter] = []
         if SAND not in skipped:
-            windows, pellets = patches(data, LABELS)
-            counters = [_point_counter(labels) for labels in pellets]
+            windows, pellets = labelled_patches(data)
+            counters = [TruePoints(labels, TOLERANCE).counts for labels in pellets]
             progress(f"{SAND}: {len(windows)} labelled patches")
             filters = best_filters(windows, counters)
             found = [find(network, windows) for network in networks]
@@ -202,10 +198,6 @@ def measure(
             for n in networks
         )
     return result
-
-
-def _point_counter(labels: PointLabels) -> Counter:
-    return lambda mask: match_points(centroids(mask), labels, TOLERANCE)
 
 
 def _score_objects(

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.points import PointLabels
+from train.matching import centroids, match_points
 from train.metrics import ObjectCounts
 
 
@@ -43,6 +45,26 @@ class TrueObjects:
             candidates[true].append(found)
         matched = most_matches(candidates)
         return ObjectCounts(tp=matched, fp=count - 1 - matched, fn=self.total - matched)
+
+
+class TruePoints:
+    """Points of a patch that was cut from a photo; see `train.matching.match_points`.
+
+    What is centred less than `tolerance` px from the patch's border was not labelled, so there an
+    object that has no point nearby counts neither way.
+    """
+
+    def __init__(self, labels: PointLabels, tolerance: float) -> None:
+        self._labels, self._tolerance = labels, tolerance
+
+    def counts(self, mask: NDArray[np.uint8]) -> ObjectCounts:
+        """As `TrueObjects.counts`."""
+        found = centroids(mask)
+        far = np.array(mask.shape[::-1]) - 1 - self._tolerance
+        inside = ((found >= self._tolerance) & (found <= far)).all(axis=1)
+        offsets = found[:, None] - self._labels.points[None]
+        labelled = (np.hypot(*offsets.transpose(2, 0, 1)) <= self._tolerance).any(axis=1)
+        return match_points(found[inside | labelled], self._labels, self._tolerance)
 
 
 def most_matches(candidates: Mapping[int, Sequence[int]]) -> int:

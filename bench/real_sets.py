@@ -7,7 +7,6 @@ beads/, mpnet/  images/ and masks/, of beads under a microscope and of stained m
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import patches
 from edge.errors import ToolError
 from edge.sources.images import image_files, read_image
 from train.data.photos import Photo, find_pairs
 from train.data.points import NO_POINTS, PointLabels, read_points
 
 BEADS, MPNET, SAND, CLEAN = "beads", "mpnet", "sand", "sand_clean"
-LABELS = Path(__file__).parent / "labels"
 # As many photo pixels a side become one: beads of 47 px become 7.8 px wide.
 BEADS_SHRINK = 6
 
@@ -56,21 +55,23 @@ def whole(name: str, photo: NDArray[np.uint8]) -> Window:
     return Window(name, photo, 0, 0, *photo.shape[:2])
 
 
-def patches(data: Path, labels: Path) -> tuple[list[Window], list[PointLabels]]:
-    """The patches that `labels` describes, and the pellets in each.
+def labelled_patches(data: Path) -> tuple[list[Window], list[PointLabels]]:
+    """The patches of `bench.patches` in their photos, and the pellets in each.
 
     Raises:
-        ToolError: a photo or a label is missing or damaged.
+        ToolError: a photo is missing, damaged or smaller than the labelled one.
     """
     photos: dict[str, NDArray[np.uint8]] = {}
-    windows, points = [], read_points(labels / "pellets.csv")
-    with (labels / "patches.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            name, size = row["photo"], int(row["size"])
-            if name not in photos:
-                photos[name] = read_image(data / SAND / name)
-            top, left = int(row["top"]), int(row["left"])
-            windows.append(Window(row["file"], photos[name], top, left, size, size))
+    windows = []
+    for patch in patches.read_patches():
+        path = data / SAND / patch.photo
+        if patch.photo not in photos:
+            photos[patch.photo] = read_image(path)
+        photo = photos[patch.photo]
+        if patch.top + patch.size > photo.shape[0] or patch.left + patch.size > photo.shape[1]:
+            raise ToolError(f"{path}: is smaller than the labelled photo; use the original")
+        windows.append(Window(patch.file, photo, patch.top, patch.left, patch.size, patch.size))
+    points = read_points(patches.LABELS / "pellets.csv")
     return windows, [points.get(window.name, NO_POINTS) for window in windows]
 
 

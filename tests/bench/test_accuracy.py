@@ -13,12 +13,13 @@ from bench import real_sets, scores
 from bench.cli import bench
 from bench.detectors import Found, find, find_by_fold, opened
 from bench.filters import Filter
-from bench.objects import TrueObjects, most_matches
+from bench.objects import TrueObjects, TruePoints, most_matches
 from bench.real_sets import Window, shrunk, whole
 from bench.scores import clean_rates, clean_row, counts_at, object_rows, pixel_rows
 from edge.errors import ToolError
 from train.data.folds import split
 from train.data.photos import Photo
+from train.data.points import PointLabels
 from train.data.synth import Scene, scene, write_photos
 from train.metrics import ObjectCounts
 from train.models.catalogue import MODELS
@@ -49,6 +50,15 @@ def test_objects_match_one_to_one() -> None:
 def test_a_largest_matching_is_found() -> None:
     assert most_matches({1: [10, 11], 2: [10], 3: [11, 12], 4: [12]}) == 3
     assert most_matches({}) == 0
+
+
+def test_what_a_patch_cuts_through_counts_neither_way() -> None:
+    labels = PointLabels.of([(20, 20), (4, 30)], [(30, 30)])
+    true = TruePoints(labels, 3)
+    assert outcome(true.counts(dots((20, 22), (30, 31)))) == (1, 0, 1)
+    assert outcome(true.counts(dots((20, 1), (38, 38), (2, 30)))) == (1, 0, 1)
+    assert outcome(true.counts(dots((20, 4), (10, 10)))) == (0, 2, 2)
+    assert outcome(TruePoints(PointLabels.of([], []), 3).counts(dots((9, 9)))) == (0, 1, 0)
 
 
 def test_false_positives_are_counted_exactly() -> None:
@@ -127,7 +137,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for x, y in centroids:
                 if 0 <= x - left < 64 and 0 <= y - top < 64:
                     writer.writerow((name, round(x - left, 1), round(y - top, 1), 0))
-    monkeypatch.setattr("bench.accuracy.LABELS", labels)
+    monkeypatch.setattr("bench.patches.LABELS", labels)
     monkeypatch.setattr(scores, "FILTERS", (Filter("top-hat", 5), Filter("top-hat", 9)))
     monkeypatch.setattr(scores, "THRESHOLDS_U8", (10, 40, 120, 250))
     monkeypatch.setattr("bench.accuracy.THRESHOLDS_U8", (10, 40, 120, 250))
