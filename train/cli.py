@@ -156,6 +156,11 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+INIT = click.option(
+    "--init",
+    metavar="NAME|FILE",
+    help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
+)
 SPLIT = click.option(
     "--split",
     "split_name",
@@ -187,11 +192,7 @@ def stoppable() -> Iterator[None]:
 @click.option(
     "--model", help="Name of a network, or a .json description of one.  [default: that of --init]"
 )
-@click.option(
-    "--init",
-    metavar="NAME|FILE",
-    help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
-)
+@INIT
 @click.option("--data", type=DATA, help="Folder with images/ and masks/, or COCO.")
 @material_options
 @click.option(
@@ -281,6 +282,7 @@ def fit(
 @click.option("--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO.")
 @SPLIT
 @TOLERANCE
+@INIT
 @training_options
 @click.option("--ray", "address", help="Ray cluster to share the runs out to; local starts one.")
 def crossval(
@@ -288,6 +290,7 @@ def crossval(
     fold: int | None,
     split_name: str,
     tolerance: int,
+    init: str | None,
     data: Path,
     out: Path,
     recipe: str | None,
@@ -302,14 +305,30 @@ def crossval(
             open_model(name) for name in models.split(",")
         ]  # fmt: skip
         with needs("train"):
+            from train.checkpoint import open_checkpoint
             from train.crossval import Job, claim_split, run_here
             from train.fit import Settings
+        start = open_checkpoint(init) if init else None
+        chosen = RECIPES[recipe or ("strong" if start else "paper")]
         asked = Settings(
-            data=data.name, devices=devices or "auto", epochs=epochs or 150, **settings
+            data=data.name,
+            devices=devices or "auto",
+            epochs=epochs or (30 if start else 150),
+            init=start.content_hash() if start else None,
+            **settings,
         )
         claim_split(data, out, split_name, asked)
         jobs = [
-            Job(spec, RECIPES[recipe or "paper"], number, data, out, asked, tolerance)
+            Job(
+                spec,
+                chosen.fine_tuning() if start else chosen,
+                number,
+                data,
+                out,
+                asked,
+                tolerance,
+                init,
+            )
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]
@@ -354,10 +373,12 @@ def _show_tables(folder: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Score this .pt file instead of training.",
 )
+@INIT
 @training_options
 def sirst(
     data: Path,
     model: str | None,
+    init: str | None,
     checkpoint: Path | None,
     out: Path,
     recipe: str | None,
@@ -375,17 +396,29 @@ def sirst(
         raise click.UsageError("give either --model or --checkpoint")
     with reported(), stoppable():
         with needs("train"):
-            from train.checkpoint import load
+            from train.checkpoint import load, open_checkpoint
             from train.fit import Settings
             from train.sirst import read_split, score, train_and_score
         if checkpoint:
             result = score(load(checkpoint), read_split(data)[1], out)
         else:
-            asked = Settings(
-                data=data.name, devices=devices or "auto", epochs=epochs or 150, **settings
-            )
+            start = open_checkpoint(init) if init else None
             chosen = RECIPES[recipe or "strong"]
-            result = train_and_score(open_model(model or ""), chosen, data, out, asked)
+            asked = Settings(
+                data=data.name,
+                devices=devices or "auto",
+                epochs=epochs or (30 if start else 150),
+                init=start.content_hash() if start else None,
+                **settings,
+            )
+            result = train_and_score(
+                open_model(model or ""),
+                chosen.fine_tuning() if start else chosen,
+                data,
+                out,
+                asked,
+                start,
+            )
         click.echo(f"\n{result.describe()}\n{out / 'result.json'}")
 
 
