@@ -3,6 +3,8 @@
 sand/           photos with pellets, whose patches `bench/labels` describes
 sand_clean/     sand without plastic
 beads/, mpnet/  images/ and masks/, of beads under a microscope and of stained microplastics
+
+`python -m bench.real_sets DATA OUT` writes the beads downsampled, to train on them by fold.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import patches
-from edge.errors import ToolError
+from edge.errors import ToolError, reported
+from edge.files import new_folder, replacing
 from edge.sources.images import image_files, read_image
 from train.data.photos import Photo, find_pairs
 from train.data.points import NO_POINTS, PointLabels, read_points
@@ -118,3 +122,37 @@ def shrunk(photo: Photo, factor: int) -> Photo:
 
     mask = np.asarray(averaged(photo.mask * np.uint8(255)) >= 128, np.uint8)
     return Photo(photo.name, averaged(photo.image), mask)
+
+
+def write_beads(data: Path, out: Path) -> None:
+    """Write the downsampled beads as images/ and masks/, to train on them by fold.
+
+    Raises:
+        BadArgumentError: `out` is not empty.
+        ToolError: as `masked`.
+        OSError: a file cannot be written.
+    """
+    photos = masked(data, BEADS)
+    new_folder(out)
+    for photo in photos:
+        for kind, image in (
+            ("images", cv2.cvtColor(photo.image, cv2.COLOR_RGB2BGR)),
+            ("masks", photo.mask * np.uint8(255)),
+        ):
+            (out / kind).mkdir(exist_ok=True)
+            with replacing(out / kind / f"{photo.name}.png") as temporary:
+                cv2.imencode(".png", image)[1].tofile(temporary)
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def main(data: Path, out: Path) -> None:
+    """Write the beads of DATA, downsampled by 6, into the new folder OUT, for 'train crossval'."""
+    with reported():
+        write_beads(data, out)
+        click.echo(out)
+
+
+if __name__ == "__main__":
+    main()
