@@ -16,6 +16,7 @@ from edge.errors import BadArgumentError, ToolError, needs, reported
 from edge.files import new_folder
 
 if TYPE_CHECKING:
+    from bench.accuracy import AccuracyResult
     from bench.delay import DelayResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
@@ -38,7 +39,8 @@ JSON = click.option(
 
 
 def _show(
-    result: DelayResult
+    result: AccuracyResult
+    | DelayResult
     | EnergyResult
     | EnginesResult
     | GpuCheck
@@ -292,6 +294,73 @@ def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) 
         _show(measure(open_flavour(target), capabilities), json_path)
 
 
+def _crossvals(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not (equals and folder):
+            raise click.BadParameter(f"{value!r} is not SET=FOLDER, such as beads=runs/beads")
+        found[name] = Path(folder)
+    return found
+
+
+@bench.command()
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=["half_mrunet", "quarter_mrunet"],
+    show_default=True,
+    help="Shipped model, engine file or checkpoint (.pt); may be repeated.",
+)
+@click.option(
+    "--crossval",
+    "crossvals",
+    multiple=True,
+    metavar="SET=FOLDER",
+    callback=_crossvals,
+    help="Also the networks of a 'train crossval' folder on beads or mpnet, by fold.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also time a frame in each engine, and draw the scores, .svg or .png.",
+)
+@click.option(
+    "--out",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result here, as JSON.",
+)
+def accuracy(
+    data: Path,
+    models: tuple[str, ...],
+    crossvals: dict[str, Path],
+    plot: Path | None,
+    json_path: Path | None,
+) -> None:
+    """How well models find particles in the real photos under DATA, beside classical filters.
+
+    DATA holds sand/, sand_clean/, beads/ and mpnet/; those that are missing are left out.
+    """
+    with reported():
+        with needs("bench"):
+            from bench import accuracy_plot
+            from bench.accuracy import measure
+        if plot:
+            accuracy_plot.check(plot)
+
+        def progress(what: str) -> None:
+            click.echo(what, err=True)
+
+        result = measure(data, models, crossvals, plot is not None, progress)
+        _show(result, json_path)
+        if plot:
+            accuracy_plot.write(result, plot)
+            click.echo(plot)
+
+
 @bench.command("gpu-check")
 @click.option("--target", type=click.Choice(list(FLAVOURS)), default="native", show_default=True)
 @JSON
@@ -312,12 +381,12 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
-    """Paint a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
+    """Render a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
     with reported():
         with needs("cpu"):
-            from bench.demo import paint_clip, run_edge
-        click.echo(f"painting {frames} frames of a belt (seed {seed})")
-        clip = paint_clip(folder, seed, frames)
+            from bench.demo import render_clip, run_edge
+        click.echo(f"rendering {frames} frames of a belt (seed {seed})")
+        clip = render_clip(folder, seed, frames)
         out = folder / "results"
         click.echo(f"edge-run --source {clip.path} --engine {engine} --out {out}")
         counts = list(run_edge(clip, engine, out))
@@ -327,5 +396,5 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
         click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
-        click.echo(f"\nfound {found} of {true} particles, {false} false alarms")
+        click.echo(f"\nfound {found} of {true} particles, {false} false positives")
         click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")

@@ -1,4 +1,4 @@
-"""The demo: paint a belt clip, run edge-run on it, hold its count against the truth."""
+"""The demo: render a belt clip, run edge-run on it, hold its count against the truth."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Clip:
     masks: list[NDArray[np.uint8]]
 
 
-def paint_clip(folder: Path, seed: int, frames: int) -> Clip:
-    """Paint a belt of 1440x1440 px frames into folder/belt.avi.
+def render_clip(folder: Path, seed: int, frames: int) -> Clip:
+    """Render a belt of 1440x1440 px frames into folder/belt.avi.
 
     Raises:
         BadArgumentError: the folder is not empty.

@@ -19,12 +19,12 @@ from train.checkpoint import Checkpoint, Normalisation
 from train.data.synth import scene
 from train.models.catalogue import MODELS, build
 
-# The networks of `--all-models`: groups share their rounds, so that drift hits twins alike.
+# The networks of `--all-models`: groups share their rounds, so that drift hits variants alike.
 GROUPS = (
     ("unet",),
     ("half_unet",),
     ("mrunet",),
-    ("half_mrunet", "half_mrunet8"),
+    ("half_mrunet", "half_mrunet8", "half_mrunet_lite"),
     ("quarter_mrunet", "quarter_mrunet8"),
 )
 ALL_MODELS = tuple(key for group in GROUPS for key in group)

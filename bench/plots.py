@@ -58,7 +58,7 @@ def _pareto(result: ModelsResult) -> Figure | None:
             va="center",
             fontsize=8,
         )
-    _log(axes.xaxis, axes.set_xscale)
+    log_axis(axes.xaxis, axes.set_xscale)
     axes.margins(x=0.35, y=0.25)
     axes.set_xlabel("frame, ms (median)")
     axes.set_ylabel("r.w. F1 on validation photos, FP32")
@@ -87,8 +87,8 @@ def _roofline(result: ModelsResult) -> Figure:
             textcoords="offset points",
             fontsize=8,
         )
-    _log(axes.xaxis, axes.set_xscale)
-    _log(axes.yaxis, axes.set_yscale)
+    log_axis(axes.xaxis, axes.set_xscale)
+    log_axis(axes.yaxis, axes.set_yscale)
     axes.set_ylim(bottom=min(y for _, y in points) / 4)
     axes.set_xlabel("FLOPs a byte, if each convolution read and wrote its tensors once")
     axes.set_ylabel(f"GFLOP/s on a {TILE}x{TILE} tile, by the paper's rule")
@@ -109,7 +109,7 @@ def _distributions(result: ModelsResult) -> Figure:
         fontsize=8,
     )
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    _log(axes.xaxis, axes.set_xscale)
+    log_axis(axes.xaxis, axes.set_xscale)
     axes.set_xlabel("frame, ms: each run, and their median")
     return figure
 
@@ -149,7 +149,7 @@ def _scatter(
     axes.legend(handles=handles, fontsize=8, frameon=False, loc="best")
 
 
-def _log(axis: Axis, set_scale: Callable[[str], None]) -> None:
+def log_axis(axis: Axis, set_scale: Callable[[str], None]) -> None:
     """A logarithmic axis whose ticks are plain numbers."""
     set_scale("log")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -26,7 +26,7 @@ from train.fit import Settings, fit
 from train.loss import weighted_bce
 from train.models.catalogue import build, open_model
 from train.recipe import RECIPES
-from train.task import BETAS, EPSILON, LEARNING_RATE, LOG_STEPS
+from train.task import BETAS, EPSILON, LOG_STEPS
 
 # 200 crops: an epoch of 50 steps, five intervals of ten between validations.
 PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4
@@ -123,7 +123,9 @@ def _plain_loop(model: str, crops: Crops, photos: list[Photo], epochs: int) -> l
     """What one would write without a framework; Unix time at the end of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON)
+    optimiser = torch.optim.Adam(
+        network.parameters(), RECIPES["paper"].learning_rate, BETAS, EPSILON
+    )
     augment, normalisation = Augmentation(), normalisation_of(photos)
     ended = []
     for _ in range(epochs):

@@ -26,6 +26,43 @@ class Particle:
     mean_probability: float
 
 
+@dataclass(frozen=True)
+class ParticleFilter:
+    """What is reported as a particle.
+
+    Attributes:
+        threshold: probability 0..1 from which on a pixel is a particle.
+        min_diameter_px, max_diameter_px: bounds of `Particle.diameter_px`, both included; None is
+            no bound.
+    """
+
+    threshold: float
+    min_diameter_px: float | None = None
+    max_diameter_px: float | None = None
+
+    @property
+    def threshold_u8(self) -> int:
+        """The threshold as a grey level: a pixel this bright or brighter is a particle."""
+        return threshold_u8(self.threshold)
+
+    def mask(self, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """255 where the map (H,W) shows a particle within the bounds, else 0."""
+        mask = particle_mask(probability, self.threshold_u8)
+        if self.min_diameter_px is None and self.max_diameter_px is None:
+            return mask
+        count, at, label = _labelled(mask)
+        diameter = _diameter_px(np.bincount(label, minlength=count))
+        low = 0.0 if self.min_diameter_px is None else self.min_diameter_px
+        high = math.inf if self.max_diameter_px is None else self.max_diameter_px
+        mask.ravel()[at[(diameter < low)[label] | (diameter > high)[label]]] = 0
+        return mask
+
+
+def threshold_u8(threshold: float) -> int:
+    """A threshold 0..1 as a grey level 1..255."""
+    return max(1, round(threshold * 255))
+
+
 def particle_mask(probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
     """255 where the map (H,W) is of grey level `level` and above, else 0."""
     mask = cv2.threshold(probability, level - 1, 255, cv2.THRESH_BINARY)[1]
@@ -37,23 +74,34 @@ def find_particles(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> l
 
     Ids count from 1, top to bottom.
     """
-    count, labels = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
-    # Particles cover under 1% of a frame: look at their pixels only. (As bool: ten times faster.)
-    at = np.flatnonzero(mask.view(np.bool_))
-    label: NDArray[np.int32] = np.asarray(labels, np.int32).ravel()[at]
+    count, at, label = _labelled(mask)
     rows, columns = np.divmod(at, mask.shape[1])
     area = np.bincount(label, minlength=count)[1:]
     x = np.bincount(label, columns, minlength=count)[1:] / area
     y = np.bincount(label, rows, minlength=count)[1:] / area
     mean = np.bincount(label, probability.ravel()[at], minlength=count)[1:] / area / 255
+    diameter = _diameter_px(area)
     return [
         Particle(
             id=i + 1,
             x=round(float(x[i]), 2),
             y=round(float(y[i]), 2),
             area_px=int(area[i]),
-            diameter_px=round(2 * math.sqrt(area[i] / math.pi), 2),
+            diameter_px=float(diameter[i]),
             mean_probability=round(float(mean[i]), 4),
         )
         for i in range(count - 1)
     ]
+
+
+def _labelled(mask: NDArray[np.uint8]) -> tuple[int, NDArray[np.intp], NDArray[np.int32]]:
+    """Number of labels, background included; flat places of the mask's pixels; their labels."""
+    count, labels = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
+    # Particles cover under 1% of a frame: look at their pixels only. (As bool: ten times faster.)
+    at = np.flatnonzero(mask.view(np.bool_))
+    return count, at, np.asarray(labels, np.int32).ravel()[at]
+
+
+def _diameter_px(area: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Of circles of that area, to the two digits that are written."""
+    return np.round(2 * np.sqrt(area / math.pi), 2)

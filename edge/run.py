@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.engines.engine import Engine
 from edge.files import write_json
 from edge.latency import Stopwatch
-from edge.particles import find_particles, particle_mask
+from edge.particles import ParticleFilter, find_particles
 from edge.pipeline import Pipeline, Policy
 from edge.sinks.sink import Result, Sink
 from edge.sources.source import Source
@@ -24,6 +24,7 @@ class Summary:
     """What a run did.
 
     Attributes:
+        threshold, min_diameter_px, max_diameter_px: of `ParticleFilter`.
         frames: with a result.
         dropped: frames that newer ones replaced before the engine took them.
         frames_per_second: from the first frame taken to the last result, wall clock.
@@ -37,6 +38,9 @@ class Summary:
     content_hash: str
     device: str
     policy: str
+    threshold: float
+    min_diameter_px: float | None
+    max_diameter_px: float | None
     frames: int
     dropped: int
     particles: int
@@ -57,17 +61,21 @@ def run(
     sinks: Sequence[Sink],
     policy: Policy,
     report: Callable[[Result], None],
+    particle_filter: ParticleFilter | None = None,
 ) -> Summary:
     """Process `source` to its end, or to Ctrl-C or SIGTERM; what is written by then is whole.
 
     Args:
         report: called after each frame, for progress.
+        particle_filter: what is reported as a particle; by default all from the engine's own
+            threshold on.
 
     Raises:
         ToolError: the source or the engine fails; the sinks are closed all the same.
         OSError: a sink cannot write.
     """
     info = engine.info
+    particle_filter = particle_filter or ParticleFilter(info.threshold)
     clock, ages = Stopwatch(), Stopwatch()
     frames = particles = 0
     first_s = last_s = 0.0
@@ -79,7 +87,7 @@ def run(
     ):
         for mapped in pipeline:
             with clock.stage("particles"):
-                mask = particle_mask(mapped.probability, info.level)
+                mask = particle_filter.mask(mapped.probability)
                 found = find_particles(mapped.probability, mask)
             last_s = time.perf_counter()
             first_s = first_s or mapped.taken.at_s
@@ -95,6 +103,7 @@ def run(
         content_hash=info.content_hash,
         device=engine.device,
         policy=policy.value,
+        **asdict(particle_filter),
         frames=frames,
         dropped=pipeline.dropped,
         particles=particles,

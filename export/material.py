@@ -1,4 +1,4 @@
-"""Crops to calibrate on and crops to measure on, from the user's photos or painted."""
+"""Crops to calibrate on and crops to measure on, from the user's photos or rendered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 # A crop's longer side at most, px, and how many there are of either kind.
 SIDE = 256
 CROPS = 32
-PAINTED_PARTICLES = 12
+RENDERED_PARTICLES = 12
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class Material:
     skipped: list[str] = field(default_factory=list)
 
 
-def painted() -> Material:
-    """Painted scenes to measure on; nothing to calibrate on."""
+def rendered() -> Material:
+    """Rendered scenes to measure on; nothing to calibrate on."""
     rng = np.random.default_rng(0)
-    scenes = [scene(rng, SIDE, SIDE, particles=PAINTED_PARTICLES) for _ in range(CROPS)]
+    scenes = [scene(rng, SIDE, SIDE, particles=RENDERED_PARTICLES) for _ in range(CROPS)]
     crops = [Photo(f"scene {i}", s.image, s.mask // 255) for i, s in enumerate(scenes)]
-    return Material([], crops, "painted scenes")
+    return Material([], crops, "rendered scenes")
 
 
 def of_folder(folder: Path, multiple: int) -> Material:
     """Crops of the photos in `folder`, every other photo held out.
 
     A folder as `train` reads it (images/ with masks/ or a COCO file) brings its own masks, and its
-    crops lie around particles. Photos without masks get painted particles where they are held out.
+    crops lie around particles. Photos without masks get rendered particles where they are held out.
 
     Args:
         multiple: the sides of a crop are multiples of this, px.
@@ -90,9 +90,9 @@ def of_folder(folder: Path, multiple: int) -> Material:
     calibration, held_out = (kind[:CROPS] for kind in crops)
     if labelled:
         return Material(calibration, held_out, f"the masks of {folder.name}", skipped)
-    strewn_crops = [_strew(rng, photo) for photo in held_out]
+    composited_crops = [_composited(rng, photo) for photo in held_out]
     return Material(
-        calibration, strewn_crops, f"particles painted on photos of {folder.name}", skipped
+        calibration, composited_crops, f"particles rendered on photos of {folder.name}", skipped
     )
 
 
@@ -136,6 +136,6 @@ def _crop(rng: np.random.Generator, photo: Photo, multiple: int) -> Photo:
     return Photo(photo.name, photo.image[rows, columns], photo.mask[rows, columns])
 
 
-def _strew(rng: np.random.Generator, photo: Photo) -> Photo:
-    painted_on = composited(rng, photo.image, PAINTED_PARTICLES)
-    return Photo(photo.name, painted_on.image, painted_on.mask // 255)
+def _composited(rng: np.random.Generator, photo: Photo) -> Photo:
+    made = composited(rng, photo.image, RENDERED_PARTICLES)
+    return Photo(photo.name, made.image, made.mask // 255)

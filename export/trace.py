@@ -157,7 +157,7 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
 
 
 def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
-    """Compare `to_onnx`'s graph with torch on painted scenes of several shapes.
+    """Compare `to_onnx`'s graph with torch on rendered scenes of several shapes.
 
     Raises:
         ToolError: a probability differs by more than `TOLERANCE` before rounding.

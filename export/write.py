@@ -28,7 +28,7 @@ from export.card import model_card
 from export.fp16 import fp16
 from export.graph import Probe, precision_of, read_graph
 from export.joins import faster
-from export.material import Material, of_folder, padded, painted
+from export.material import Material, of_folder, padded, rendered
 from export.search import as_on_gpu, choose
 from export.verify import Comparison, Judge, Run, Verification
 from train.models.catalogue import MODELS
@@ -165,7 +165,7 @@ def export(
         )
     precision = _chosen_precision(source, precision, photos)
     max_drop = MAX_DROP[precision] if max_drop is None else max_drop
-    crops = of_folder(photos, source.multiple) if photos else painted()
+    crops = of_folder(photos, source.multiple) if photos else rendered()
     report(f"reading the network of {path}")
     network = source.network()
     probe = Probe(network.model, [OUTPUT])

@@ -1,4 +1,4 @@
-"""What each stage is worth: its output replaced by its mean, and the network scored again."""
+"""What stages and residual units are worth: the network is scored again without them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def residual_units(network: nn.Module) -> dict[str, ResidualUnit]:
+    """The units of the residual paths by name: residual.0.0, residual.0.1, ..."""
+    return {
+        name: module for name, module in network.named_modules() if isinstance(module, ResidualUnit)
+    }
+
+
+def can_be_bypassed(part: nn.Module) -> bool:
+    """Whether it is a residual unit whose output is as wide as its input."""
+    return isinstance(part, ResidualUnit) and part.conv1.in_channels == part.conv1.out_channels
+
+
 def stage_above(spec: ModelSpec, dropped: int) -> str:
     """The stage whose constant output says that the `dropped` deepest levels are not there.
 
@@ -57,12 +69,10 @@ class Ablation:
     def __init__(self, checkpoint: Checkpoint, photos: Sequence[Photo]) -> None:
         self._checkpoint, self._photos = checkpoint, photos
         self._network = checkpoint.module()
-        self._stages = stages(self._network)
-        averages = {name: _Average() for name in self._stages}
+        parts = stages(self._network) | residual_units(self._network)
+        averages = {name: _Average() for name in parts}
         energies = {
-            name: _Energy(stage)
-            for name, stage in self._stages.items()
-            if isinstance(stage, MultiResBlock)
+            name: _Energy(part) for name, part in parts.items() if isinstance(part, MultiResBlock)
         }
         rectified = set(_rectified(self._network))
         ranges = {
@@ -79,13 +89,17 @@ class Ablation:
         self.feature_share = {name: energy.feature_share() for name, energy in energies.items()}
         self.dead = {name: seen.constant() for name, seen in ranges.items()}
 
-    def without(self, name: str) -> Validation:
-        """Pixels where the output of stage `name` is its mean over the photos, channel by channel.
+    def without(self, *names: str) -> Validation:
+        """Pixels where stages and residual units of these names are taken out, all at once.
 
-        The mean is that of tiles, margins and all.
+        A unit whose output is as wide as its input is bypassed. The output of anything else is
+        its mean over the photos, channel by channel; the mean is that of tiles, margins and all.
         """
-        mean = self._means[name]
-        with _hooked(self._stages[name], lambda _, __, output: mean.expand_as(output)):
+        with contextlib.ExitStack() as hooks:
+            for name in names:
+                module = self._network.get_submodule(name)
+                hook = _bypass if can_be_bypassed(module) else _Constant(self._means[name])
+                hooks.enter_context(_hooked(module, hook))
             return self._score()
 
     def _score(self) -> Validation:
@@ -95,6 +109,21 @@ class Ablation:
             at_half += Counts.of(logits.numpy() > 0, photo.mask)
             levels.add(probability(logits, self._checkpoint.prior).numpy(), photo.mask)
         return Validation(at_half, levels)
+
+
+def _bypass(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> Tensor:
+    """Hook: a residual unit hands on its input."""
+    return inputs[0]
+
+
+class _Constant:
+    """Hook: a mean (1,C,1,1) in place of what a stage or a residual unit hands on."""
+
+    def __init__(self, mean: Tensor) -> None:
+        self._mean = mean
+
+    def __call__(self, _: nn.Module, __: Any, output: Tensor) -> Tensor:
+        return self._mean.expand_as(output)
 
 
 class _Average:

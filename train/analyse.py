@@ -1,4 +1,4 @@
-"""Which stages of a trained network are of use, and the smaller network that would do.
+"""Which stages and residual units of a trained network contribute, and a smaller one that would do.
 
 The paper reads this off histograms (Sections 4.5, 4.6); here weights, ablation and a proposal.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,10 @@ from train.data.crops import as_photos
 from train.data.folds import Split, chosen
 from train.data.photos import Photo
 from train.histograms import draw, write_tensorboard
-from train.models.spec import ModelSpec
-from train.utilisation import Layer, kernels, measure, of_checkpoints, of_stage
-
-# Recall-weighted F1 that the dropped levels may cost.
-TOLERANCE = 0.01
+from train.models.catalogue import build
+from train.models.spec import ModelSpec, MultiResSpec
+from train.reduction import TOLERANCE, Change, Reduction, fewest_units, reduce, units_from
+from train.utilisation import Layer, kernels, measure, of_checkpoints, of_part
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,27 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """One residual unit, averaged over the checkpoints: its weights, and what it is worth.
+
+    `change`: of r.w. F1 when the unit is bypassed, or its output replaced by its mean where that
+    has another number of channels than its input. `change_from_here`: with all units behind it
+    bypassed, too; None where it cannot be bypassed.
+    """
+
+    weights: Layer
+    change: float
+    change_from_here: float | None
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What `analyse` found.
 
     Each r.w. F1 is that at the best threshold on the very photos, with a stage taken out as well as
     without: a constant moves all probabilities alike, which a network trained anew would not show.
     `without_deepest[k-1]` is the change of r.w. F1 with the k deepest levels taken out. `proposed`
-    is the network without as many levels as may go; None where none may.
+    is the network without what may go; None where nothing may.
     """
 
     spec: ModelSpec
@@ -62,53 +76,71 @@ class Analysis:
     rw_f1: float
     layers: list[Layer]
     stages: list[Stage]
+    units: list[Unit]
     without_deepest: list[float]
-    proposed: ModelSpec | None
+    proposed: Reduction | None
 
     def as_text(self, style: str = "simple") -> str:
-        """Stages and proposal, for a terminal, or as Markdown with style "github"."""
+        """Stages, units and proposal, for a terminal, or as Markdown with style "github"."""
         parts = [
             f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f} at the "
             f"best threshold"
         ]
         parts += [f"left out, as it collapsed: {name}" for name in self.left_out]
-        rows = [
+        tables = [self._stage_rows(), self._unit_rows(), self._level_rows()]
+        parts += [
+            tabulate(rows, heads, style, disable_numparse=True) for heads, rows in tables if rows
+        ]
+        return "\n\n".join([*parts, self._proposal()])
+
+    def _stage_rows(self) -> Table:
+        heads = ["stage", *HEADS, "features", "r.w. F1 without"]
+        return heads, [
             [
                 *_cells(stage.weights),
                 "" if stage.feature_share is None else f"{stage.feature_share:.3f}",
-                "" if stage.change is None else f"{stage.change:+.4f}",
+                _signed(stage.change),
             ]
             for stage in self.stages
         ]
-        heads = ["stage", *HEADS, "features", "r.w. F1 without"]
-        parts.append(tabulate(rows, heads, style, disable_numparse=True))
-        reduced = [(self.spec, "")] + [
-            (self.spec.without_deepest(k), f"{change:+.4f}")
+
+    def _unit_rows(self) -> Table:
+        heads = ["residual unit", *HEADS, "r.w. F1 without", "and those behind it"]
+        return heads, [
+            [*_cells(unit.weights), _signed(unit.change), _signed(unit.change_from_here)]
+            for unit in self.units
+        ]
+
+    def _level_rows(self) -> Table:
+        heads = ["levels dropped", "r.w. F1 without", *COSTS]
+        return heads, [["0", "", *_costs(self.spec)]] + [
+            [str(k), _signed(change), *_costs(self.spec.without_deepest(k))]
             for k, change in enumerate(self.without_deepest, 1)
         ]
-        rows = [
-            [
-                str(self.spec.levels - spec.levels),
-                change,
-                f"{spec.params():,}",
-                f"{spec.flops() / 1e9:.1f} G",
-                f"{spec.receptive_field_radius()} px",
-            ]
-            for spec, change in reduced
-        ]
-        heads = ["levels dropped", "r.w. F1 without", "parameters", "FLOPs at 512x512",
-                 "receptive-field radius"]  # fmt: skip
-        parts.append(tabulate(rows, heads, style, disable_numparse=True))
-        if self.proposed:
-            count = self.spec.levels - self.proposed.levels
-            parts.append(
-                f"proposed: drop the {count} deepest level(s), at most {TOLERANCE} r.w. F1 is lost"
+
+    def _proposal(self) -> str:
+        if not self.proposed:
+            if self.rw_f1 <= TOLERANCE:
+                return f"nothing to propose: there is no more than {TOLERANCE} r.w. F1 to lose"
+            return (
+                f"nothing to propose: no level and no residual unit can go for {TOLERANCE} r.w. F1 "
+                f"or less"
             )
-        elif self.rw_f1 <= TOLERANCE:
-            parts.append(f"nothing to propose: there is no more than {TOLERANCE} r.w. F1 to lose")
-        else:
-            parts.append(f"nothing to propose: no level can go for {TOLERANCE} r.w. F1 or less")
-        return "\n\n".join(parts)
+        spec, what = self.proposed.spec, []
+        if spec.levels < self.spec.levels:
+            what.append(f"drop the {self.spec.levels - spec.levels} deepest level(s)")
+        if isinstance(spec, MultiResSpec) and isinstance(self.spec, MultiResSpec):
+            kept, had = spec.units, self.spec.units[: spec.levels]
+            if kept != had:
+                what.append(
+                    f"keep {', '.join(map(str, kept))} of {', '.join(map(str, had))} residual "
+                    f"units (level 0 first)"
+                )
+        costs = ", ".join(f"{head} {cost}" for head, cost in zip(COSTS, _costs(spec), strict=True))
+        return (
+            f"proposed: {'; '.join(what)}: r.w. F1 {self.proposed.change:+.4f} without, {costs}; "
+            f"at most {TOLERANCE} may be lost"
+        )
 
     def as_markdown(self) -> str:
         """That, and a line a layer."""
@@ -124,14 +156,26 @@ class Analysis:
         """
         with replacing(out / "utilisation.md") as temporary:
             temporary.write_text(self.as_markdown(), encoding="utf-8")
-        proposed = self.proposed.describe() if self.proposed else None
-        content = asdict(self) | {"spec": self.spec.describe(), "proposed": proposed}
+        content = asdict(self) | {"spec": self.spec.describe()}
+        if self.proposed:
+            description = self.proposed.spec.describe()
+            content["proposed"]["spec"] = description
+            write_json(out / "proposed.json", description)
         write_json(out / "utilisation.json", content)
-        if proposed:
-            write_json(out / "proposed.json", proposed)
 
 
+Table = tuple[list[str], list[list[str]]]  # heads and rows
 HEADS = ("weights", "spread", "near zero", "dead", "rank")
+COSTS = ("parameters", "FLOPs at 512x512", "receptive-field radius")
+
+
+def _costs(spec: ModelSpec) -> list[str]:
+    radius = spec.receptive_field_radius()
+    return [f"{spec.params():,}", f"{spec.flops() / 1e9:.1f} G", f"{radius} px"]
+
+
+def _signed(change: float | None) -> str:
+    return "" if change is None else f"{change:+.4f}"
 
 
 def _cells(layer: Layer) -> list[str]:
@@ -162,66 +206,94 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         )
     new_folder(out)
     photos = load_photos(data)
-    whole: dict[Path, float] = {}
-    changes: dict[str, list[float]] = {}
-    feature_shares: dict[str, list[float]] = {}
-    layers: dict[str, list[Layer]] = {}
+    ablations: dict[Path, Ablation] = {}
     for path, checkpoint in loaded.items():
         if _said_to_be_collapsed(path):
             continue
         ablation = Ablation(checkpoint, _own_photos(path, checkpoint, photos, data))
-        if ablation.whole.collapsed:
-            continue
-        whole[path] = ablation.whole.score
-        say(f"{path}: r.w. F1 {whole[path]:.4f}")
-        for name in stages(checkpoint.module()):
-            change = ablation.without(name).score - whole[path]
-            changes.setdefault(name, []).append(change)
-            say(f"{path}: {change:+.4f} without {name}")
-        for name, share in ablation.feature_share.items():
-            feature_shares.setdefault(name, []).append(share)
-        for name, kernel in kernels(checkpoint.weights).items():
-            layers.setdefault(name, []).append(measure(name, kernel, ablation.dead[name]))
-    if not whole:
+        if not ablation.whole.collapsed:
+            ablations[path] = ablation
+            say(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
+    if not ablations:
         raise ToolError(
             f"{', '.join(map(str, paths))}: collapsed, there is nothing to analyse; train with "
             f"another --seed or --recipe strong"
         )
     (spec,) = specs
-    change_of, share_of = (
-        {name: float(np.mean(values)) for name, values in found.items()}
-        for found in (changes, feature_shares)
-    )
-    averaged = [of_checkpoints(found) for found in layers.values()]
-    by_stage: dict[str, list[Layer]] = {}
-    for layer in averaged:
-        by_stage.setdefault(layer.stage, []).append(layer)
-    without_deepest = [change_of[stage_above(spec, k)] for k in range(1, spec.levels)]
-    rw_f1 = float(np.mean(list(whole.values())))
+
+    @cache
+    def change(*names: str) -> float:
+        changes = []
+        for path, ablation in ablations.items():
+            changes.append(ablation.without(*names).score - ablation.whole.score)
+            say(f"{path}: {changes[-1]:+.4f} without {', '.join(names)}")
+        return float(np.mean(changes))
+
+    trained = [kernels(loaded[path].weights) for path in ablations]
+    layers = [
+        of_checkpoints(
+            [
+                measure(name, found[name], ablation.dead[name])
+                for found, ablation in zip(trained, ablations.values(), strict=True)
+            ]
+        )
+        for name in trained[0]
+    ]
+    rw_f1 = float(np.mean([ablation.whole.score for ablation in ablations.values()]))
     analysis = Analysis(
         spec=spec,
-        used=[str(path) for path in whole],
-        left_out=[str(path) for path in loaded if path not in whole],
+        used=[str(path) for path in ablations],
+        left_out=[str(path) for path in loaded if path not in ablations],
         rw_f1=rw_f1,
-        layers=averaged,
-        stages=[
-            Stage(of_stage(found), share_of.get(name), change_of.get(name))
-            for name, found in by_stage.items()
-        ],
-        without_deepest=without_deepest,
-        proposed=_proposed(spec, rw_f1, without_deepest),
+        layers=layers,
+        stages=_stages(spec, layers, list(ablations.values()), change),
+        units=_units(spec, layers, change),
+        without_deepest=[change(stage_above(spec, k)) for k in range(1, spec.levels)],
+        # A network that finds nothing has nothing to lose, whatever is taken out.
+        proposed=reduce(spec, change) if rw_f1 > TOLERANCE else None,
     )
-    trained = [kernels(loaded[path].weights) for path in whole]
     write_tensorboard(trained, out / "tensorboard")
     draw(trained, out, spec.title)
     analysis.write(out)
     return analysis
 
 
-def _proposed(spec: ModelSpec, rw_f1: float, without_deepest: Sequence[float]) -> ModelSpec | None:
-    may_go = [k for k, change in enumerate(without_deepest, 1) if change >= -TOLERANCE]
-    # A network that finds nothing has nothing to lose, whatever is taken out.
-    return spec.without_deepest(max(may_go)) if may_go and rw_f1 > TOLERANCE else None
+def _stages(
+    spec: ModelSpec,
+    layers: Sequence[Layer],
+    ablations: Sequence[Ablation],
+    change: Change,
+) -> list[Stage]:
+    removable = stages(build(spec))
+    found = []
+    for name in dict.fromkeys(layer.stage for layer in layers):
+        shares = [a.feature_share[name] for a in ablations if name in a.feature_share]
+        found.append(
+            Stage(
+                of_part(name, layers),
+                float(np.mean(shares)) if shares else None,
+                change(name) if name in removable else None,
+            )
+        )
+    return found
+
+
+def _units(spec: ModelSpec, layers: Sequence[Layer], change: Change) -> list[Unit]:
+    if not isinstance(spec, MultiResSpec):
+        return []
+    found = []
+    for level, count in enumerate(spec.units):
+        for unit in range(count):
+            from_here = units_from(spec, level, unit)
+            bypassed = unit >= fewest_units(spec, level)
+            found.append(
+                Unit(
+                    of_part(from_here[0], layers),
+                    change(from_here[0]),
+                    change(*from_here) if bypassed else None,
+                )
+            )
+    return found
 
 
 def _said_to_be_collapsed(path: Path) -> bool:

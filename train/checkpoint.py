@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 import warnings
 from dataclasses import dataclass
@@ -11,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge.errors import ToolError
+from edge.engines import WEIGHTS
+from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
 from train.models.catalogue import build, parse
-from train.models.spec import ModelSpec
+from train.models.growth import grow_units
+from train.models.spec import ModelSpec, MultiResSpec
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,33 @@ class Checkpoint:
     training: dict[str, Any]
     weights: dict[str, Tensor]
 
+    def content_hash(self) -> str:
+        """SHA-256 of the weights, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def weights_for(self, spec: ModelSpec) -> dict[str, Tensor]:
+        """The weights for `spec`: the same network, or one with more residual units.
+
+        Raises:
+            BadArgumentError: it is another network.
+        """
+        if {**spec.describe(), "key": "", "title": ""} == {
+            **self.spec.describe(),
+            "key": "",
+            "title": "",
+        }:
+            return self.weights
+        if isinstance(spec, MultiResSpec) and isinstance(self.spec, MultiResSpec):
+            with contextlib.suppress(ValueError):
+                return grow_units(self.weights, self.spec, spec)
+        raise BadArgumentError(
+            f"weights of {self.spec.key} do not fit {spec.key}; start from the same network, or "
+            f"from one with fewer residual units"
+        )
+
     def module(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
         network = build(self.spec)
@@ -82,6 +113,16 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     # Unlike torch's own writer, a plain file handle reports a full disk as an OSError.
     with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
+
+
+def open_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint at a path, or the shipped one of that name.
+
+    Raises:
+        ToolError: as `load`.
+    """
+    shipped_path = WEIGHTS / f"{name}.pt"
+    return load(shipped_path if shipped_path.is_file() else Path(name))
 
 
 def load(path: Path) -> Checkpoint:

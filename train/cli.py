@@ -1,4 +1,4 @@
-"""train: paint synthetic data and fit the networks of the paper."""
+"""train: render synthetic data and fit the networks of the paper."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
             required=True,
-            help="Folder to write; the same command goes on where it stopped.",
+            help="Folder to write; the same command resumes a stopped run.",
         ),
         click.option(
             "--recipe",
             type=click.Choice(list(RECIPES)),
             help="[default: paper; rendered with --sand]",
         ),
-        click.option("--epochs", type=click.IntRange(min=1), default=150, show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), help="[default: 150; 30 with --init]"),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
@@ -157,6 +157,11 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+INIT = click.option(
+    "--init",
+    metavar="NAME|FILE",
+    help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
+)
 SPLIT = click.option(
     "--split",
     "split_name",
@@ -180,12 +185,15 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\nstopped; the same command goes on after the last whole epoch", err=True)
+        click.echo("\nstopped; the same command resumes after the last whole epoch", err=True)
         raise SystemExit(130) from None
 
 
 @train.command()
-@click.option("--model", required=True, help="Name of a network, or a .json description of one.")
+@click.option(
+    "--model", help="Name of a network, or a .json description of one.  [default: that of --init]"
+)
+@INIT
 @click.option(
     "--data", type=DATA, help="Folder with images/ and masks/, or COCO, or photos for --points."
 )
@@ -209,7 +217,8 @@ def stoppable() -> Iterator[None]:
 )
 @training_options
 def fit(
-    model: str,
+    model: str | None,
+    init: str | None,
     sand: tuple[str, ...],
     negatives: tuple[str, ...],
     cutouts: Path | None,
@@ -220,6 +229,7 @@ def fit(
     out: Path,
     recipe: str | None,
     devices: int | None,
+    epochs: int | None,
     **settings: Any,
 ) -> None:
     """Train one network on photos, of which one in ten validates, or on rendered crops.
@@ -236,9 +246,11 @@ def fit(
         raise click.UsageError("--points are of the photos of --data FOLDER")
     if point_diameter and not points:
         raise click.UsageError("--point-diameter is of --points FILE")
+    if not (model or init):
+        raise click.UsageError("give --model NAME, or --init for the network of a checkpoint")
     with reported(), stoppable():
-        spec = open_model(model)
         with needs("train"):
+            from train.checkpoint import open_checkpoint
             from train.crossval import load_photos
             from train.data.blobs import with_mask
             from train.data.folds import hold_out
@@ -247,6 +259,9 @@ def fit(
             from train.data.stream import Stream
             from train.fit import BEST, Settings
             from train.fit import fit as run
+        start = open_checkpoint(init) if init else None
+        spec = start.spec if start and not model else open_model(model or "")
+        chosen = RECIPES[recipe or ("rendered" if sand else "strong" if init else "paper")]
         training: list[Photo] | Stream
         if sand:
             training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
@@ -263,14 +278,21 @@ def fit(
                 photos = load_photos(data)
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
-        asked = Settings(data=name, devices=devices or "auto", **settings)
+        asked = Settings(
+            data=name,
+            devices=devices or "auto",
+            epochs=epochs or (30 if init else 150),
+            init=start.content_hash() if start else None,
+            **settings,
+        )
         outcome = run(
             spec,
-            RECIPES[recipe or ("rendered" if sand else "paper")],
+            chosen.fine_tuning() if start else chosen,
             training,
             validation,
             out,
             asked,
+            start,
         )
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
 
@@ -288,6 +310,7 @@ def fit(
 @click.option("--data", type=DATA, required=True, help="Folder with images/ and masks/, or COCO.")
 @SPLIT
 @TOLERANCE
+@INIT
 @training_options
 @click.option("--ray", "address", help="Ray cluster to share the runs out to; local starts one.")
 def crossval(
@@ -295,10 +318,12 @@ def crossval(
     fold: int | None,
     split_name: str,
     tolerance: int,
+    init: str | None,
     data: Path,
     out: Path,
     recipe: str | None,
     devices: int | None,
+    epochs: int | None,
     address: str | None,
     **settings: Any,
 ) -> None:
@@ -308,12 +333,30 @@ def crossval(
             open_model(name) for name in models.split(",")
         ]  # fmt: skip
         with needs("train"):
+            from train.checkpoint import open_checkpoint
             from train.crossval import Job, claim_split, run_here
             from train.fit import Settings
-        asked = Settings(data=data.name, devices=devices or "auto", **settings)
+        start = open_checkpoint(init) if init else None
+        chosen = RECIPES[recipe or ("strong" if start else "paper")]
+        asked = Settings(
+            data=data.name,
+            devices=devices or "auto",
+            epochs=epochs or (30 if start else 150),
+            init=start.content_hash() if start else None,
+            **settings,
+        )
         claim_split(data, out, split_name, asked)
         jobs = [
-            Job(spec, RECIPES[recipe or "paper"], number, data, out, asked, tolerance)
+            Job(
+                spec,
+                chosen.fine_tuning() if start else chosen,
+                number,
+                data,
+                out,
+                asked,
+                tolerance,
+                init,
+            )
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]
@@ -358,10 +401,12 @@ def _show_tables(folder: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Score this .pt file instead of training.",
 )
+@INIT
 @training_options
 def sirst(
     data: Path,
     model: str | None,
+    init: str | None,
     checkpoint: Path | None,
     out: Path,
     recipe: str | None,
@@ -379,17 +424,29 @@ def sirst(
         raise click.UsageError("give either --model or --checkpoint")
     with reported(), stoppable():
         with needs("train"):
-            from train.checkpoint import load
+            from train.checkpoint import load, open_checkpoint
             from train.fit import Settings
             from train.sirst import read_split, score, train_and_score
         if checkpoint:
             result = score(load(checkpoint), read_split(data)[1], out)
         else:
-            asked = Settings(
-                data=data.name, devices=devices or "auto", epochs=epochs or 150, **settings
-            )
+            start = open_checkpoint(init) if init else None
             chosen = RECIPES[recipe or "strong"]
-            result = train_and_score(open_model(model or ""), chosen, data, out, asked)
+            asked = Settings(
+                data=data.name,
+                devices=devices or "auto",
+                epochs=epochs or (30 if start else 150),
+                init=start.content_hash() if start else None,
+                **settings,
+            )
+            result = train_and_score(
+                open_model(model or ""),
+                chosen.fine_tuning() if start else chosen,
+                data,
+                out,
+                asked,
+                start,
+            )
         click.echo(f"\n{result.describe()}\n{out / 'result.json'}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge.errors import BadArgumentError
 from edge.files import new_folder, write_json
-from train.checkpoint import load
+from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_photos
 from train.data.folds import By, Split, chosen, split
 from train.data.photos import Photo, find_pairs
@@ -32,7 +32,8 @@ RESULT, SPLIT = "result.json", "split.json"
 class Job:
     """One network on one fold (from 1): plain data, so that another machine can run it.
 
-    `data` and `out` are folders that this machine can reach, too.
+    `data` and `out` are folders that this machine can reach, too; `init` is a checkpoint, or the
+    name of shipped weights, that training starts from.
     """
 
     spec: ModelSpec
@@ -42,6 +43,7 @@ class Job:
     out: Path
     settings: Settings
     tolerance: int
+    init: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -141,7 +143,8 @@ def run(job: Job, photos: Sequence[Photo] | None = None) -> FoldResult:
             photos = load_units(job.data, folds.by, job.settings.crop)
         parts = (chosen(photos, n, job.data) for n in (fold.training, fold.validation, fold.test))
         training, validation, test = parts
-        outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings)
+        start = open_checkpoint(job.init) if job.init else None
+        outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings, start)
         scored = evaluate(load(job.folder / BEST), test, job.tolerance)
         result = FoldResult(
             job.spec.key, job.spec.title, job.fold, outcome, scored.at_half, scored.at_threshold

@@ -1,4 +1,4 @@
-"""Train one network with Lightning, in a folder that a stopped run goes on from.
+"""Train one network with Lightning, in a folder that a stopped run resumes from.
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
 RUN/resume.ckpt        Lightning's own state, for going on after a kill
@@ -39,11 +39,11 @@ BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.js
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes a run the run it is; one that stopped goes on only under the same.
+    """What makes a run the run it is; one that stopped resumes only under the same.
 
     `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
-    Lightning's names; `points` the SHA-256 of the file of points that the masks are drawn from,
-    `point_diameter` of their discs, px.
+    Lightning's names; `init` the SHA-256 of the weights that it started from; `points` that of the
+    file of points that the masks are drawn from, `point_diameter` of their discs, px.
     """
 
     data: str
@@ -53,6 +53,7 @@ class Settings:
     seed: int = 0
     precision: str = "32-true"
     devices: int | str = "auto"
+    init: str | None = None
     points: str | None = None
     point_diameter: float | None = None
 
@@ -90,25 +91,32 @@ def fit(
     validation: Sequence[Photo],
     out: Path,
     settings: Settings,
+    init: Checkpoint | None = None,
 ) -> Outcome:
-    """Train `spec` on `training`, or go on where the run in `out` stopped.
+    """Train `spec` on `training`, or resume the run in `out`.
 
     The best epoch is the one with the highest recall-weighted F1 on `validation`, which also sets
     the threshold.
 
+    Args:
+        init: to start from, of the same network or of one with fewer residual units; its
+            normalisation is kept.
+
     Raises:
-        BadArgumentError: `out` holds something else, or a run with other settings.
+        BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
+            another network.
         ToolError: the data has nothing to learn from, or the loss is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
+    weights = init.weights_for(spec) if init else None
     resume = _claim(out, spec, recipe, training, validation, settings)
     crops: Crops | RenderedCrops
     if isinstance(training, Stream):
-        normalisation = normalisation_of(training.sample())
+        normalisation = init.normalisation if init else normalisation_of(training.sample())
         crops = RenderedCrops(training, spec.multiple, settings.crop)
     else:
-        normalisation = normalisation_of(training)
+        normalisation = init.normalisation if init else normalisation_of(training)
         crops = Crops(training, spec.multiple, settings.crop, normalisation.mean)
     held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
     share = crops.prior()
@@ -150,7 +158,9 @@ def fit(
             f"devices; take a multiple of {trainer.world_size}"
         )
     steps = settings.epochs * -(-len(crops) // settings.batch)
-    task = Task(spec, recipe, normalisation, prior, seed=settings.seed, steps=steps)
+    task = Task(
+        spec, recipe, normalisation, prior, seed=settings.seed, steps=steps, weights=weights
+    )
     loaders = _Loaders(crops, held_out, recipe, settings)
     try:
         trainer.fit(task, loaders, ckpt_path=resume, weights_only=True)

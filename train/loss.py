@@ -33,7 +33,7 @@ def weighted_bce(logits: Tensor, target: Tensor) -> Tensor:
 def weighted_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Mean of `weighted_bce` over pixels and classes, plus the soft Dice loss of the batch.
 
-    One Dice for the whole batch: crops without a particle only count their false alarms.
+    One Dice for the whole batch: crops without a particle only count their false positives.
     """
     target = target.to(logits.dtype)
     area = target.shape[2] * target.shape[3]

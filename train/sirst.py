@@ -161,7 +161,12 @@ def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
 
 
 def train_and_score(
-    spec: ModelSpec, recipe: Recipe, data: Path, out: Path, settings: Settings
+    spec: ModelSpec,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    settings: Settings,
+    init: Checkpoint | None = None,
 ) -> SirstResult:
     """Train on the training photos, choose the epoch and threshold on the validation photos, and
     score these. A run that stopped resumes.
@@ -170,7 +175,7 @@ def train_and_score(
         ToolError: as `read_split` and `fit`.
     """
     training, validation = read_split(data)
-    fit(spec, recipe, training, validation, out, settings)
+    fit(spec, recipe, training, validation, out, settings, init)
     return score(load(out / BEST), validation, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -62,6 +63,7 @@ class Task(lightning.LightningModule):
     Args:
         prior: see `Checkpoint`.
         steps: optimiser steps of the whole run, for the cosine schedule.
+        weights: to start from, of the plain network; random ones when not given.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Task(lightning.LightningModule):
         *,
         seed: int,
         steps: int,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self._recipe, self._steps, self._seed = recipe, steps, seed
@@ -80,6 +83,8 @@ class Task(lightning.LightningModule):
         torch.manual_seed(seed)
         # Channels last: about 1.3 times as fast on CPU, and what tensor cores want.
         network = build(spec, norm=recipe.norm)
+        if weights is not None:
+            network.load_state_dict(weights)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._augment = Augmentation()
         self._loss = LOSSES[recipe.loss]

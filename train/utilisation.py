@@ -21,7 +21,7 @@ NEAR_ZERO = 0.05
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution, or those of a stage together.
+    """One convolution, or those of a stage or of a residual unit together.
 
     Attributes:
         name: as in the module, encoder.0.convs.1 for example.
@@ -89,12 +89,14 @@ def of_checkpoints(layers: Sequence[Layer]) -> Layer:
     return Layer(first.name, first.weights, first.filters, **_averages(layers))
 
 
-def of_stage(layers: Sequence[Layer]) -> Layer:
-    """The layers of one stage together: each counts by its weights, for `dead` by its filters."""
-    weights, filters = (
-        sum(getattr(layer, of) for layer in layers) for of in ("weights", "filters")
-    )
-    return Layer(layers[0].stage, weights, filters, **_averages(layers))
+def of_part(name: str, layers: Sequence[Layer]) -> Layer:
+    """Those of `layers` that belong to the stage or residual unit `name`, together.
+
+    Each counts by its weights, for `dead` by its filters.
+    """
+    own = [layer for layer in layers if f"{layer.name}.".startswith(f"{name}.")]
+    weights, filters = (sum(getattr(layer, of) for layer in own) for of in ("weights", "filters"))
+    return Layer(name, weights, filters, **_averages(own))
 
 
 def _averages(layers: Sequence[Layer]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.latency import Stopwatch
+from edge.particles import threshold_u8
 from edge.tiling import Plan
 
 INPUT, OUTPUT = "image", "probability"
@@ -50,7 +51,7 @@ class EngineInfo:
     @property
     def level(self) -> int:
         """The threshold as a grey level: a pixel this bright or brighter is a particle."""
-        return max(1, round(self.threshold * 255))
+        return threshold_u8(self.threshold)
 
     def metadata(self) -> dict[str, str]:
         """Each attribute as JSON, as it travels in a file."""

@@ -117,8 +117,13 @@ def test_no_such_network() -> None:
     assert "--model resnet: not one of unet, half_unet" in result.output
 
 
-def test_all_models_are_those_of_the_paper_and_the_twins() -> None:
-    assert set(ALL_MODELS) == {*PAPER_MODELS, "half_mrunet8", "quarter_mrunet8"}
+def test_all_models_are_those_of_the_paper_and_their_variants() -> None:
+    assert set(ALL_MODELS) == {
+        *PAPER_MODELS,
+        "half_mrunet8",
+        "quarter_mrunet8",
+        "half_mrunet_lite",
+    }
 
 
 def write(report: Report, path: Path) -> str:

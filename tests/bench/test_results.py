@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bench.networks import ALL_MODELS
 from bench.report import as_markdown, paper_cells, read_report
 from train.models.catalogue import MODELS
 
@@ -48,7 +47,7 @@ def test_the_pipeline(model: str) -> None:
 
 def test_the_engines() -> None:
     engines = result("engines-rtx-cpu")["engines"]
-    for model in ALL_MODELS:
+    for model in {row["model"] for row in engines}:
         rows = [row for row in engines if row["model"] == model]
         height, width = rows[0]["tile_hw"]
         built = [f"{row['engine_mb']:.1f} MB in {row['build_s']:.1f} s" for row in rows]

@@ -73,6 +73,32 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     assert "frames a second (every, 0 dropped), known " in result.output
 
 
+def test_the_user_sets_threshold_and_diameters(photo: Path, tmp_path: Path) -> None:
+    def rows(name: str, *arguments: object) -> list[dict[str, float]]:
+        out = tmp_path / name
+        arguments += ("--engine", "quarter_mrunet", "--mm-per-pixel", 0.5, "--out", out)
+        result = invoke("--source", photo, *arguments)
+        assert result.exit_code == 0, result.output
+        found = [json.loads(line) for line in (out / "particles.jsonl").open(encoding="utf-8")]
+        assert cv2.connectedComponents(read(out / "masks/000000_photo.png"))[0] - 1 == len(found)
+        return found
+
+    every = rows("every", "--threshold", 0.04)
+    assert len(every) > len(rows("few", "--threshold", 1))
+    diameters = sorted(row["diameter_px"] for row in every)
+    low, high = diameters[len(diameters) // 4], diameters[3 * len(diameters) // 4]
+    assert low < high
+    within = [d for d in diameters if low <= d <= high]
+    arguments = ["--threshold", 0.04, "--min-diameter", f"{low}px", "--max-diameter"]
+    kept = rows("kept", *arguments, f"{high / 2}mm")
+    assert sorted(row["diameter_px"] for row in kept) == within
+    summary = json.loads((tmp_path / "kept/summary.json").read_text(encoding="utf-8"))
+    assert summary["threshold"] == 0.04
+    assert (summary["min_diameter_px"], summary["max_diameter_px"]) == (low, high)
+    summary = json.loads((tmp_path / "few/summary.json").read_text(encoding="utf-8"))
+    assert summary["min_diameter_px"] is summary["max_diameter_px"] is None
+
+
 def test_the_overlay_shows_the_frame_in_its_colours(
     photo: Path, sand: Scene, tmp_path: Path
 ) -> None:
@@ -159,6 +185,15 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--out", "broken"], 2, "broken: is not empty"),
         (["--source", "photo.png", "--out", "text.avi"], 2, "text.avi: is a file"),
         (["--source", "photo.png", "--mm-per-pixel", "0"], 2, "not in the range"),
+        (["--source", "photo.png", "--threshold", "0"], 2, "not in the range"),
+        (["--source", "photo.png", "--threshold", "nan"], 2, "not a number above 0"),
+        (["--source", "photo.png", "--min-diameter", "3cm"], 2, "not a length above 0"),
+        (["--source", "photo.png", "--min-diameter", "0.1mm"], 2, "needs --mm-per-pixel"),
+        (
+            ["--source", "photo.png", "--min-diameter", "4", "--max-diameter", "3px"],
+            2,
+            "--min-diameter is above --max-diameter",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(

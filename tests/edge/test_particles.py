@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.particles import find_particles, particle_mask
+from edge.particles import ParticleFilter, find_particles, particle_mask
 
 
 def test_measures_of_two_particles() -> None:
@@ -30,3 +30,25 @@ def test_empty_and_full_maps(fill: int, count: int) -> None:
     found = find_particles(probability, particle_mask(probability, 1))
     assert len(found) == count
     assert all(p.area_px == 256 for p in found)
+
+
+def test_the_filter_takes_particles_out_of_the_mask() -> None:
+    probability = np.zeros((20, 30), np.uint8)
+    probability[2:4, 3:6] = 255  # 2.76 px in diameter
+    probability[10, 20] = 200  # 1.13 px
+    probability[12:18, 5:15] = 140  # 8.74 px
+
+    def diameters(*bounds: float | None, threshold: float = 0.5) -> list[float]:
+        mask = ParticleFilter(threshold, *bounds).mask(probability)
+        found = find_particles(probability, mask)
+        assert sum(p.area_px for p in found) == (mask > 0).sum()
+        assert [p.id for p in found] == list(range(1, len(found) + 1))
+        return [p.diameter_px for p in found]
+
+    assert diameters() == [2.76, 1.13, 8.74]
+    assert diameters(2.76) == [2.76, 8.74]  # the bounds are those of the records, and included
+    assert diameters(2.77) == [8.74]
+    assert diameters(None, 2.76) == [2.76, 1.13]
+    assert diameters(1.2, 8.73) == [2.76]
+    assert diameters(threshold=0.6) == [2.76, 1.13]
+    assert diameters(9.0) == []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ToolError
-from export.material import CROPS, SIDE, of_folder, padded, painted
+from export.material import CROPS, SIDE, of_folder, padded, rendered
 from tests.conftest import write_rgb
 from train.data.synth import composited, scene
 
@@ -41,21 +41,21 @@ def test_crops_lie_around_particles(tmp_path: Path) -> None:
     assert len({crop.mask.argmax() for crop in crops}) > 1
 
 
-def test_photos_without_masks_get_painted_particles(tmp_path: Path) -> None:
+def test_photos_without_masks_get_rendered_particles(tmp_path: Path) -> None:
     found = of_folder(photos(tmp_path / "belt", 3), 16)
-    assert "painted" in found.truth
+    assert "rendered" in found.truth
     assert all(crop.mask.any() for crop in found.held_out)
     assert not any(crop.mask.any() for crop in found.calibration)
     assert all(crop.image.shape == (SIDE, SIDE, 3) for crop in found.held_out)
 
 
-def test_painted_scenes_where_there_are_no_photos() -> None:
-    found = painted()
+def test_rendered_scenes_where_there_are_no_photos() -> None:
+    found = rendered()
     assert not found.calibration
     assert sum(crop.mask.any() for crop in found.held_out) == CROPS
 
 
-def test_only_what_was_painted_changes_a_photo() -> None:
+def test_only_what_was_rendered_changes_a_photo() -> None:
     rng = np.random.default_rng(2)
     photo = scene(rng, 120, 160, particles=0).image
     made = composited(rng, photo, particles=10)
@@ -95,7 +95,7 @@ def test_photos_smaller_than_the_network_takes(tmp_path: Path) -> None:
 
 
 def test_crops_are_made_as_large_as_tiles() -> None:
-    crop = painted().held_out[0]
+    crop = rendered().held_out[0]
     larger = padded(crop, (300, 200))
     assert larger.image.shape == (300, 200, 3)
     assert larger.mask.shape == (300, 200)

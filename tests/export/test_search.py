@@ -19,7 +19,7 @@ def material() -> Material:
     rng = np.random.default_rng(5)
     scenes = [scene(rng, 96, 96, particles=12) for _ in range(16)]
     photos = [Photo(str(i), s.image, s.mask // 255) for i, s in enumerate(scenes)]
-    return Material(photos[:4], photos[4:], "painted scenes")
+    return Material(photos[:4], photos[4:], "rendered scenes")
 
 
 @pytest.fixture(scope="module")

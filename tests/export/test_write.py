@@ -115,7 +115,7 @@ def test_the_sidecar_belongs_to_the_engine(engine: Path, source: Path) -> None:
     assert sidecar.profile.batch == (1, 1, 1)
     compared = [found["what"] for found in sidecar.verification["comparisons"]]
     assert len(compared) == 3
-    assert sidecar.verification["truth"] == "painted scenes"
+    assert sidecar.verification["truth"] == "rendered scenes"
 
 
 def test_the_engine_file_is_a_plan_and_nothing_else(engine: Path) -> None:
@@ -173,7 +173,7 @@ def test_int8_is_calibrated_on_the_users_photos(painted: Path, tmp_path: Path) -
     assert "broken.jpg: not a readable image" in result.output
     sidecar = read_sidecar(out)
     assert sidecar.verification["int8"]["int8_share"] > 0.5
-    assert "painted on photos" in sidecar.verification["truth"]
+    assert "rendered on photos" in sidecar.verification["truth"]
     served = tmp_path / "triton" / "int8" / "1" / "model.onnx"
     assert sha256(served) == sidecar.engine_sha256
 

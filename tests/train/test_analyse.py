@@ -21,8 +21,9 @@ from train.data.synth import write_photos
 from train.evaluate import predict
 from train.fit import Outcome
 from train.models.catalogue import build, open_model
+from train.models.growth import grow_units
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
-from train.utilisation import measure, of_stage
+from train.utilisation import measure, of_part
 
 UNET = UNetSpec(
     key="narrow",
@@ -119,6 +120,43 @@ def test_depth_without_use_is_dropped(unused_depth: Checkpoint, data: Path, tmp_
         assert picture.shape[1] > 800
 
 
+def test_residual_units_without_use_are_dropped(
+    unused_depth: Checkpoint, data: Path, tmp_path: Path
+) -> None:
+    """Those that were added as identities go, and no others."""
+    small = MultiResSpec("few", "Few", 6, (12, 12), 18, (12, 6), 3, units=(1, 2))
+    large = replace(small, key="many", title="Many", units=(4, 3))
+    network = build(large)
+    network.load_state_dict(grow_units(network_of(small).state_dict(), small, large))
+    trained = checkpoint(large, network)
+    own, path, out = tmp_path / "data", tmp_path / "best.pt", tmp_path / "out"
+    shutil.copytree(data, own)
+    make_true(trained, own)
+    save(trained, path)
+    result = analyse(own, out, path)
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "utilisation.json").read_text())
+    names = [f"residual.{level}.{unit}" for level in (0, 1) for unit in range(large.units[level])]
+    assert [unit["weights"]["name"] for unit in found["units"]] == names
+    worth = dict(zip(names, found["units"], strict=True))
+    added = {"residual.0.1", "residual.0.2", "residual.0.3", "residual.1.2"}
+    for name in names:
+        assert (worth[name]["change"] > -0.001) == (name in added)
+    # Bypassed with all behind it; the first of level 1 turns 12 channels into 6 and has to stay.
+    assert worth["residual.0.1"]["change_from_here"] > -0.001
+    assert worth["residual.1.1"]["change_from_here"] < -0.01
+    assert worth["residual.1.0"]["change_from_here"] is None
+    assert worth["residual.1.2"]["weights"]["weights"] == 6 * 6 * (1 + 9)
+    assert worth["residual.1.2"]["weights"]["near_zero"] > 0.5
+
+    proposed = open_model(str(out / "proposed.json"))
+    assert proposed == large.with_units(small.units)
+    assert proposed.params() == small.params()
+    assert found["proposed"]["change"] > -0.001
+    assert set(found["proposed"]["without"]) == added
+    assert "keep 1, 2 of 4, 3 residual units (level 0 first)" in result.output
+
+
 def test_depth_in_use_stays(unused_depth: Checkpoint, data: Path, tmp_path: Path) -> None:
     """Skips cut off instead: all that is said comes from below."""
     network = network_of(UNET)
@@ -136,7 +174,7 @@ def test_depth_in_use_stays(unused_depth: Checkpoint, data: Path, tmp_path: Path
     found = json.loads((out / "utilisation.json").read_text())
     assert max(found["without_deepest"]) < -0.01
     assert found["proposed"] is None
-    assert "nothing to propose: no level" in result.output
+    assert "nothing to propose: no level and no residual unit can go" in result.output
     assert not (out / "proposed.json").exists()
 
 
@@ -314,7 +352,8 @@ def test_numbers_of_a_kernel() -> None:
     assert measure("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
     assert measure("stem", torch.zeros(8, 3, 3, 3), dead=1).spread == 0
 
-    stage = of_stage([layer, faded])
+    elsewhere = measure("encoder.01.0", fresh, dead=1)
+    stage = of_part("encoder.0", [layer, faded, elsewhere])
     assert (stage.name, stage.weights, stage.filters) == ("encoder.0", 2 * 64 * 64 * 9, 128)
     assert stage.dead == 0.5
     assert stage.near_zero == pytest.approx((layer.near_zero + faded.near_zero) / 2)

@@ -20,6 +20,7 @@ from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 # Small relatives of each family.
 UNET = UNetSpec("u", "U", ((4, 5), (6, 7)), (8, 9), ((5, 4), (7, 6)))
 MULTIRES = MultiResSpec("m", "M", 5, (7, 13), 19, (4, 6), 3)
+UNEVEN = MultiResSpec("m_uneven", "M", 5, (7, 13), 19, (7, 6), 3, units=(0, 3))
 SEGNET = SegNetSpec("s", "S", ((4, 5), (6, 7, 8)))
 
 
@@ -37,7 +38,9 @@ def test_quarter_x4_has_four_times_the_channels() -> None:
     assert wide.head_kernel == quarter.head_kernel
 
 
-@pytest.mark.parametrize("spec", [*MODELS.values(), UNET, MULTIRES, SEGNET], ids=lambda s: s.key)
+@pytest.mark.parametrize(
+    "spec", [*MODELS.values(), UNET, MULTIRES, UNEVEN, SEGNET], ids=lambda s: s.key
+)
 def test_a_description_is_read_back(spec: ModelSpec, tmp_path: Path) -> None:
     description = json.loads(json.dumps(spec.describe()))
     assert description == spec.describe()
@@ -76,6 +79,11 @@ def test_a_model_is_opened_by_its_key() -> None:
         # A block of five has a sixth of its channels, none, in its first convolution.
         (MULTIRES, {"encoder": [7, 5]}, "would turn 7 channels into 0; use larger widths"),
         (MULTIRES, {"residual": [4, 6, 8]}, r"encoder has 2 level\(s\) and residual 3"),
+        (MULTIRES, {"units": [4]}, r"encoder has 2 level\(s\) and units 1"),
+        (MULTIRES, {"units": [4, 5]}, r"units\[1\] must be 0 to 4, is 5"),
+        (MULTIRES, {"units": [-1, 4]}, r"units\[0\] must be 0 to 4, is -1"),
+        (MULTIRES, {"units": 4}, "units must be a list, is 4"),
+        (MULTIRES, {"units": [4, 0]}, r"residual\[1\] is 6, but .* keeps its 13 channels"),
         (MULTIRES, {"head_kernel": 2}, "a kernel of 2 px has no middle"),
         (MULTIRES, {"head_kernel": -1}, "a kernel of -1 px has no middle"),
         (MULTIRES, {"step": 0}, "step must be 1 or more, is 0"),
@@ -92,9 +100,10 @@ def test_a_wrong_description_says_what_is_wrong(
         parse(description, "x.json")
 
 
-def test_a_description_without_step_is_of_the_paper() -> None:
+def test_a_description_without_step_and_units_is_of_the_paper() -> None:
     description = MODELS["half_mrunet"].describe()
     assert description.pop("step") == 1
+    assert description.pop("units") == [4, 4]
     assert parse(description, "x.json") == MODELS["half_mrunet"]
 
 
@@ -125,7 +134,7 @@ def test_unet_less_two_levels_is_half_unet() -> None:
 def test_the_first_level_to_go_becomes_the_bottom() -> None:
     smaller = MODELS["mrunet"].without_deepest(2)
     assert (smaller.stem, smaller.encoder, smaller.bottom) == (58, (59, 117), 233)
-    assert (smaller.residual, smaller.head_kernel) == ((32, 64), 1)
+    assert (smaller.residual, smaller.units, smaller.head_kernel) == ((32, 64), (4, 4), 1)
     assert MODELS["half_mrunet"].without_deepest(1).bottom == MODELS["quarter_mrunet"].bottom
     assert MODELS["segnet"].without_deepest(3).encoder == ((64, 64), (128, 128))
 
@@ -137,7 +146,7 @@ def test_a_level_must_go_and_one_must_stay(key: str, levels: int) -> None:
         MODELS[key].without_deepest(levels)
 
 
-@pytest.mark.parametrize("spec", [UNET, MULTIRES, SEGNET], ids=lambda s: s.key)
+@pytest.mark.parametrize("spec", [UNET, MULTIRES, UNEVEN, SEGNET], ids=lambda s: s.key)
 def test_every_smaller_network_runs(spec: ModelSpec) -> None:
     smaller = spec.without_deepest(1)
     assert (smaller.levels, smaller.multiple) == (1, 2)
@@ -202,7 +211,7 @@ def trained(spec: ModelSpec) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "spec", [UNET, MULTIRES, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
+    "spec", [UNET, MULTIRES, UNEVEN, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
 )
 def test_folded_is_the_plain_network(spec: ModelSpec) -> None:
     normed, plain = trained(spec), build(spec).eval()

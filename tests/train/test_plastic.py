@@ -39,9 +39,13 @@ def test_particles_are_specks() -> None:
 
 
 def test_a_white_particle_among_white_grains_is_not_drawn() -> None:
-    white, grey = np.full(3, 0.95, np.float32), np.full(3, 0.6, np.float32)
-    assert stands_out(white, grey, np.full(3, 0.02, np.float32))
-    assert not stands_out(white, grey, np.full(3, 0.3, np.float32))
+    white = np.full(3, 0.95, np.float32)
+    assert stands_out(white, sand(0.6))
+    glints = sand(0.2)
+    glints[::8, ::8] = 0.9
+    assert not stands_out(white, glints)
+    assert not stands_out(white, sand(0.6, deviation=0.3))
+    assert not stands_out(np.full(3, 0.62, np.float32), sand(0.6))
 
 
 def test_cut_outs_are_whole_objects(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from train.models.catalogue import MODELS, PAPER_MODELS, build
 from train.models.multires import MultiResBlock, ResidualUnit
-from train.models.spec import ModelSpec
+from train.models.spec import ModelSpec, MultiResSpec
 
 # ../shared/table4.md: exact counts behind the paper's Table 4.
 EXACT = {
@@ -23,10 +23,31 @@ THIN_SEGNET = replace(
     MODELS["segnet"], encoder=tuple((1,) * len(widths) for widths in MODELS["segnet"].encoder)
 )
 
+# Every number of residual units, at either level.
+UNITS = [
+    MultiResSpec(
+        key=f"units_{units}",
+        title="U",
+        stem=6,
+        encoder=(6, 12),
+        bottom=6,
+        residual=(6, 12),
+        head_kernel=3,
+        units=(units, 4 - units),
+    )
+    for units in range(5)
+]
+
 
 @pytest.mark.parametrize("key", PAPER_MODELS)
 def test_table_4_to_the_last_digit(key: str) -> None:
     assert (MODELS[key].params(), MODELS[key].flops(512, 512)) == EXACT[key]
+
+
+def test_one_residual_unit_costs_a_quarter() -> None:
+    one = replace(MODELS["half_mrunet"], units=(1, 1))
+    assert one.params() == 60_774
+    assert one.flops() == pytest.approx(10.6e9, abs=0.05e9)
 
 
 @pytest.mark.parametrize("key", ["half_mrunet", "quarter_mrunet"])
@@ -55,10 +76,9 @@ def test_segnet_is_vgg16_and_its_mirror() -> None:
     assert MODELS["segnet"].multiple == 32
 
 
-@pytest.mark.parametrize("key", MODELS)
-def test_the_real_module_agrees(key: str) -> None:
+@pytest.mark.parametrize("spec", [*MODELS.values(), *UNITS], ids=lambda spec: spec.key)
+def test_the_real_module_agrees(spec: ModelSpec) -> None:
     """Count what really runs, layer by layer, with hooks, by the paper's rule."""
-    spec = MODELS[key]
     network = build(spec).eval()
     flops = 0
 
@@ -86,6 +106,7 @@ def test_the_real_module_agrees(key: str) -> None:
     "spec",
     [
         *(MODELS[key] for key in PAPER_MODELS),
+        *UNITS,
         THIN_SEGNET,
         *(THIN_SEGNET.without_deepest(levels) for levels in range(1, 5)),
     ],

@@ -1,1 +1,1 @@
-"""Photos and masks: found, cut into crops, or painted."""
+"""Photos and masks: found, cut into crops, or rendered."""

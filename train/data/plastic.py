@@ -54,14 +54,17 @@ COLOURS = (
 )
 WHITES = 4
 # A particle is drawn only where its colour stands out from the sand around it by this many of the
-# sand's standard deviations: a white grain among white grains is nothing that could be learnt.
+# sand's standard deviations, and where hardly a pixel of the sand is like it: a white grain among
+# white grains, or a glint among glints, is nothing that could be learnt.
 CONTRAST = 1.7
 # Added to that deviation, so that on smooth sand a particle differs by a tenth of full scale.
 FAINT = 0.055
+# Largest difference of two colours that are alike, and the fraction of sand that may be.
+ALIKE, RARE = 0.15, 0.004
 # A lens spreads light over about as many square px, so that of small particles less is left.
 LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.
-AROUND = 16
+AROUND = 24
 SMALLEST_PX, LARGEST_PX = 2.0, 12.0
 
 
@@ -151,13 +154,13 @@ class Plastic:
             max(0, int(y) - AROUND) : int(y) + AROUND + 1,
             max(0, int(x) - AROUND) : int(x) + AROUND + 1,
         ]
-        mean, spread = around.mean(axis=(0, 1)), around.std(axis=(0, 1))
+        mean = around.mean(axis=(0, 1))
         light = float(np.clip(0.55 + 0.45 * mean.mean() / max(float(bare.mean()), 1e-3), 0.5, 1.15))
         opacity = rng.uniform(0.45, 0.85) if rng.random() < style.clear else rng.uniform(0.85, 1)
         visible = opacity * size**2 / (size**2 + LENS_PX2)
         for _ in range(4):
             colour = style.colour(rng) * np.float32(light)
-            if stands_out(mean + visible * (colour - mean), mean, spread):
+            if stands_out(mean + visible * (colour - mean), around):
                 break
         else:
             return False
@@ -188,14 +191,18 @@ class Plastic:
         return True
 
 
-def stands_out(colour: Floats, mean: Floats, spread: Floats) -> bool:
-    """Whether a colour (3,) differs from sand of that mean and standard deviation (3,)."""
-    return bool((np.abs(colour - mean) / (spread + FAINT)).max() >= CONTRAST)
+def stands_out(colour: Floats, sand: Floats) -> bool:
+    """Whether a colour (3,) is unlike the sand (h,w,3) around it."""
+    apart = np.abs(colour - sand.mean(axis=(0, 1)))
+    # Half of the way to the sand's mean at most: faint particles on smooth sand do stand out.
+    alike = np.abs(sand - colour).max(axis=2) < min(ALIKE, 0.5 * apart.max())
+    contrast = (apart / (sand.std(axis=(0, 1)) + FAINT)).max()
+    return bool(contrast >= CONTRAST and alike.mean() <= RARE)
 
 
 @dataclass(frozen=True)
 class _Style:
-    """What the particles of one photo have in common: shares are 0..1, sizes px."""
+    """What the particles of one photo have in common: fractions are 0..1, sizes px."""
 
     pellets: float
     fibres: float

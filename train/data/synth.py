@@ -24,9 +24,9 @@ from train.data.sand import SandPhotos, rendered_sand
 from train.data.shapes import Floats
 
 # Of the scenes with photos to draw from: rendered sand all the same, and mined negatives.
-RENDERED, MINED = 0.25, 0.25
+RENDERED, MINED = 0.25, 0.35
 # Of all scenes: without a particle; and, on mined negatives, which hold what looks like plastic.
-CLEAN, CLEAN_MINED = 0.25, 0.8
+CLEAN, CLEAN_MINED = 0.3, 0.8
 
 
 @dataclass(frozen=True)

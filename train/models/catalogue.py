@@ -58,17 +58,6 @@ MODELS: dict[str, ModelSpec] = {
             residual=(32,),
             head_kernel=3,
         ),
-        # One residual unit a level in place of four: a quarter of the FLOPs.
-        MultiResSpec(
-            key="half_mrunet_lite",
-            title="Half MultiResUNet lite",
-            stem=16,
-            encoder=(17, 33),
-            bottom=65,
-            residual=(32, 64),
-            head_kernel=3,
-            units=(1, 1),
-        ),
         # Twins of the two whose widths are all multiples of 8, the nearest that a block can have.
         MultiResSpec(
             key="half_mrunet8",
@@ -89,6 +78,17 @@ MODELS: dict[str, ModelSpec] = {
             residual=(32,),
             head_kernel=3,
             step=8,
+        ),
+        # Half MultiResUNet with one residual unit at each level in place of four.
+        MultiResSpec(
+            key="half_mrunet_lite",
+            title="Half MultiResUNet lite",
+            stem=16,
+            encoder=(17, 33),
+            bottom=65,
+            residual=(32, 64),
+            head_kernel=3,
+            units=(1, 1),
         ),
         # Section 4.6: four times the channels, which was no better.
         MultiResSpec(

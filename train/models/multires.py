@@ -45,7 +45,7 @@ class ResidualUnit(nn.Module):
 
 
 def _residual_path(cin: int, width: int, units: int, conv: type[nn.Conv2d]) -> nn.Sequential:
-    inputs = (cin, *(width,) * (units - 1))[:units]
+    inputs = (cin, *(width,) * units)[:units]
     return nn.Sequential(*(ResidualUnit(c, width, conv) for c in inputs))
 
 

@@ -245,8 +245,10 @@ class MultiResSpec(ModelSpec):
     level's encoder width and reads the residual path of the skip and the upsampled level below.
 
     The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
-    `units` holds the residual units of each level, 0 to 4; left out, they are the paper's four. A
-    level without any hands its skip on as it is, so its residual width is its encoder width.
+
+    `units` holds the number of residual units of each level's path, 0 to 4. The paper has four at
+    every level, which is what an empty `units` is replaced by. A path without units hands the skip
+    on as it is, so its width in `residual` is that of the encoder.
     """
 
     FAMILY = "multires"
@@ -259,8 +261,8 @@ class MultiResSpec(ModelSpec):
     step: int = 1
     units: tuple[int, ...] = ()
 
-    # A residual path is four units, a MultiRes block three 3x3 convolutions in a row.
-    RESIDUAL_UNITS = 4
+    PAPER_UNITS = 4
+    # 3x3 convolutions in a row.
     BLOCK_CONVS = 3
 
     def __post_init__(self) -> None:
@@ -268,21 +270,34 @@ class MultiResSpec(ModelSpec):
             raise ValueError(f"step must be 1 or more, is {self.step}")
         _check_levels("encoder", self.encoder, "residual", self.residual)
         if not self.units:
-            object.__setattr__(self, "units", (self.RESIDUAL_UNITS,) * self.levels)
+            object.__setattr__(self, "units", (self.PAPER_UNITS,) * self.levels)
         _check_levels("encoder", self.encoder, "units", self.units)
-        for level, count in enumerate(self.units):
-            if not 0 <= count <= self.RESIDUAL_UNITS:
-                raise ValueError(f"units[{level}] must be 0 to {self.RESIDUAL_UNITS}, is {count}")
-            if not count and self.residual[level] != self.encoder[level]:
+        for level, units in enumerate(self.units):
+            if not 0 <= units <= self.PAPER_UNITS:
+                raise ValueError(f"units[{level}] must be 0 to {self.PAPER_UNITS}, is {units}")
+            if units == 0 and self.residual[level] != self.encoder[level]:
                 raise ValueError(
-                    f"level {level} has no residual units, so residual[{level}] must be its "
-                    f"encoder width, {self.encoder[level]}, and is {self.residual[level]}"
+                    f"residual[{level}] is {self.residual[level]}, but without residual units the "
+                    f"skip keeps its {self.encoder[level]} channels; make it that, or use units"
                 )
         super().__post_init__()
 
     @property
     def levels(self) -> int:
         return len(self.encoder)
+
+    def with_units(self, units: tuple[int, ...]) -> MultiResSpec:
+        """The same network with that many residual units at each level.
+
+        Raises:
+            ValueError: see `units`.
+        """
+        return replace(
+            self,
+            key=f"{self.key}_units{''.join(map(str, units))}",
+            title=f"{self.title}, units {' '.join(map(str, units))}",
+            units=units,
+        )
 
     def block_widths(self, width: int) -> tuple[int, int, int]:
         """Widths of the three 3x3 convolutions that make a block `width` channels wide."""

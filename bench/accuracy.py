@@ -1,0 +1,277 @@
+"""How well networks and filters find particles in real photos: labelled patches, clean sand, beads
+and stained microplastics."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from bench.detectors import Detector, Found, Model, find, find_by_fold, opened
+from bench.objects import TrueObjects, TruePoints
+from bench.real_sets import BEADS, CLEAN, MPNET, SAND, clean, labelled_patches, masked, whole
+from bench.sampling import in_turn
+from bench.scores import (
+    BEST_HERE,
+    SHIPPED,
+    BestFilter,
+    CleanRow,
+    Counter,
+    CountsAt,
+    ObjectRow,
+    PixelRow,
+    best_filters,
+    best_pixel_filters,
+    clean_rates,
+    clean_row,
+    counts_at,
+    object_rows,
+    pixel_rows,
+    total,
+)
+from edge.errors import BadArgumentError
+from train.precision_recall import THRESHOLDS_U8
+
+SETS = (SAND, CLEAN, BEADS, MPNET)
+MASKED = (BEADS, MPNET)
+# How far apart a predicted and a true object may be, px.
+TOLERANCE = 3
+FRAME_HW = (1440, 1440)
+# Seconds that the timed runs of one model may take.
+LIMIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A detector at one threshold, on a labelled set and on clean sand, where that was run."""
+
+    threshold_u8: int
+    recall: float
+    precision: float
+    f1: float
+    false_positives_per_megapixel: float | None
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model; `frame_ms`, of `Samples.as_json`, is of a 1440x1440 frame; None: not measured."""
+
+    name: str
+    device: str
+    threshold_u8: int
+    flops: int | None
+    frame_ms: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class AccuracyResult:
+    """Everything scored.
+
+    Attributes:
+        curves: by set and detector.
+        skipped: why a set was left out.
+    """
+
+    models: list[ModelRow]
+    objects: list[ObjectRow]
+    pixels: list[PixelRow]
+    clean: list[CleanRow]
+    curves: dict[str, dict[str, list[CurvePoint]]]
+    skipped: dict[str, str]
+
+    def as_text(self) -> str:
+        """Tables and remarks, for a terminal."""
+        parts = [f"{name} skipped: {why}" for name, why in self.skipped.items()]
+        head = ("threshold", "of 255")
+        cells: list[tuple[object, ...]] = [
+            (
+                m.name,
+                m.threshold_u8,
+                "" if m.flops is None else f"{m.flops / 1e9:.1f}",
+                "" if m.frame_ms is None else f"{m.frame_ms['p50']:.0f}",
+            )
+            for m in self.models
+        ]
+        parts.append(_table("models", ("of 255", "GFLOPs, 512x512", "ms/frame, 1440x1440"), cells))
+        for name in dict.fromkeys(row.dataset for row in self.objects):
+            cells = [
+                (
+                    r.detector,
+                    r.choice,
+                    r.threshold_u8,
+                    r.recall,
+                    r.precision,
+                    r.f1,
+                    r.tp,
+                    r.fp,
+                    r.fn,
+                )
+                for r in self.objects
+                if r.dataset == name
+            ]
+            columns = [*head, "recall", "precision", "F1", "TP", "FP", "FN"]
+            parts.append(_table(f"{name}, objects", columns, cells))
+            cells = [
+                (r.detector, r.choice, r.threshold_u8, r.recall, r.precision, r.rw_f1)
+                for r in self.pixels
+                if r.dataset == name
+            ]
+            if cells:
+                columns = [*head, "recall", "precision", "r.w. F1"]
+                parts.append(_table(f"{name}, pixels", columns, cells))
+        if self.clean:
+            cells = [
+                (r.detector, r.choice, r.threshold_u8, r.per_megapixel, r.false_positives)
+                for r in self.clean
+            ]
+            title = f"{CLEAN}, false positives in {self.clean[0].megapixels:.1f} megapixels"
+            parts.append(_table(title, (*head, "FP/megapixel", "FP"), cells))
+        parts.append(
+            "In brackets: 95% intervals, by bootstrap over patches or photos. Objects are matched "
+            f"one to one, at most {TOLERANCE} px apart. {BEST_HERE!r}: the threshold (of a filter, "
+            "its size too) was chosen on the very set that it is scored on, in its favour."
+        )
+        return "\n\n".join(parts)
+
+
+def measure(
+    data: Path,
+    models: Sequence[str],
+    crossvals: Mapping[str, Path],
+    timed: bool,
+    progress: Callable[[str], None] = lambda _: None,
+) -> AccuracyResult:
+    """Score models and filters on the sets under `data` that are there.
+
+    Args:
+        models: engine files, checkpoints (.pt), or names of shipped models.
+        crossvals: folders of `train crossval` on "beads" or "mpnet", by set.
+        timed: whether to time a frame in each model that is an engine file.
+        progress: told what begins.
+
+    Raises:
+        BadArgumentError: a model is not there or two have one name, or `data` holds no set.
+        ToolError: a model, a photo or a label is damaged, or a comparison is not finished.
+    """
+    skipped = {name: f"{data / name} is no folder" for name in SETS if not (data / name).is_dir()}
+    if len(skipped) == len(SETS):
+        raise BadArgumentError(f"{data}: holds none of the folders {', '.join(SETS)}")
+    for name in crossvals:
+        if name not in MASKED:
+            raise BadArgumentError(f"--crossval {name}: must be one of {', '.join(MASKED)}")
+    with contextlib.ExitStack() as stack:
+        networks = [stack.enter_context(opened(name)) for name in models]
+        names = [network.name for network in networks]
+        for name in names:
+            if names.count(name) > 1:
+                raise BadArgumentError(f"{name}: two models have that name; rename one file")
+        result = AccuracyResult([], [], [], [], {}, skipped)
+        sand: dict[str, CountsAt] = {}
+        filters: list[BestFilter] = []
+        if SAND not in skipped:
+            windows, pellets = labelled_patches(data)
+            counters = [TruePoints(labels, TOLERANCE).counts for labels in pellets]
+            progress(f"{SAND}: {len(windows)} labelled patches")
+            filters = best_filters(windows, counters)
+            found = [find(network, windows) for network in networks]
+            found += [best.found for best in filters]
+            sand = _score_objects(result, SAND, found, counters)
+        rates: dict[str, dict[int, float]] = {}
+        if CLEAN not in skipped:
+            progress(CLEAN)
+            rates = _score_clean(result, data, networks, filters)
+        if sand:
+            result.curves[SAND] = {
+                name: _points(objects, rates.get(name, {})) for name, objects in sand.items()
+            }
+        for name in (name for name in MASKED if name not in skipped):
+            progress(name)
+            _score_masked(result, data, name, networks, crossvals.get(name))
+        times = _frame_times(networks, progress) if timed else {}
+        result.models.extend(
+            ModelRow(n.name, n.engine.device, n.threshold_u8, n.flops, times.get(n.name))
+            for n in networks
+        )
+    return result
+
+
+def _score_objects(
+    result: AccuracyResult, dataset: str, found: Sequence[Found], counters: Sequence[Counter]
+) -> dict[str, CountsAt]:
+    """Add the rows of every detector; their curves by name."""
+    curves = {}
+    for one in found:
+        curves[one.detector] = objects = counts_at(one, counters)
+        result.objects.extend(object_rows(dataset, one, objects))
+    return curves
+
+
+def _score_clean(
+    result: AccuracyResult, data: Path, networks: Sequence[Model], filters: Sequence[BestFilter]
+) -> dict[str, dict[int, float]]:
+    """Add the rows; false positives a megapixel by detector and threshold."""
+    windows = clean(data)
+    detectors: list[tuple[Detector, str, int]] = [(n, SHIPPED, n.threshold_u8) for n in networks]
+    detectors += [(best.filter, f"best on {SAND}", best.threshold_u8) for best in filters]
+    rates = {}
+    for detector, choice, level in detectors:
+        found = find(detector, windows)
+        result.clean.append(clean_row(found, windows, choice, level))
+        rates[detector.name] = clean_rates(found, windows, sorted({*THRESHOLDS_U8, level}))
+    return rates
+
+
+def _score_masked(
+    result: AccuracyResult,
+    data: Path,
+    dataset: str,
+    networks: Sequence[Model],
+    crossval: Path | None,
+) -> None:
+    """Add the rows and curves of a set with masks."""
+    photos = masked(data, dataset)
+    windows = [whole(photo.name, photo.image) for photo in photos]
+    masks = [photo.mask for photo in photos]
+    counters = [TrueObjects(mask, TOLERANCE).counts for mask in masks]
+    found = [find(network, windows) for network in networks]
+    if crossval:
+        found += find_by_fold(crossval, photos)
+    by_object = [*found, *(best.found for best in best_filters(windows, counters))]
+    curves = _score_objects(result, dataset, by_object, counters)
+    result.curves[dataset] = {name: _points(objects, {}) for name, objects in curves.items()}
+    for one in (*found, *best_pixel_filters(windows, masks)):
+        result.pixels.extend(pixel_rows(dataset, one, masks))
+
+
+def _points(objects: CountsAt, rates: Mapping[int, float]) -> list[CurvePoint]:
+    points = []
+    for level, counts in objects.items():
+        summed = total(counts)
+        rate = round(rates[level], 2) if level in rates else None
+        recall, precision, f1 = (
+            round(score, 4) for score in (summed.recall(), summed.precision(), summed.f1())
+        )
+        points.append(CurvePoint(level, recall, precision, f1, rate))
+    return points
+
+
+def _frame_times(
+    networks: Sequence[Model], progress: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Of each model from an engine file on one frame, taken in turn."""
+    frame = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), np.uint8)
+    tasks = {n.name: lambda n=n: n(frame) for n in networks if n.exported}
+    progress(f"a frame of {FRAME_HW[1]}x{FRAME_HW[0]} in {len(tasks)} models")
+    return {name: samples.as_json() for name, samples in in_turn(tasks, LIMIT_S).items()}
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    cells = [["by fold" if cell is None else str(cell) for cell in row] for row in rows]
+    align = ["left" if name in ("", "threshold") else "right" for name in ("", *head)]
+    table = tabulate(cells, ("", *head), disable_numparse=True, colalign=align)
+    return f"{title}\n{table}"

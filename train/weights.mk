@@ -1,0 +1,57 @@
+# How the shipped weights were trained, step by step. A stopped step resumes with the same command.
+#
+#   make -f train/weights.mk DATA=photos            # all that ship
+#   make -f train/weights.mk DATA=photos unet       # one of the large networks, the same way
+#
+# DATA holds sand/ and sand_cc/ (photos of sand without plastic), and beads/ (images/ and masks/).
+DATA ?= data
+OUT ?= runs/weights
+TRAIN ?= train
+SAND := --sand '$(DATA)/sand/pydgs_*' --sand '$(DATA)/sand_cc/images/[cimstb][!e]*' \
+        --sand '$(DATA)/sand/gravel.png'
+FIT := $(TRAIN) fit $(SAND) --cutouts $(DATA)/beads --crops 1600 --batch 8 --crop 128 \
+       --precision bf16-mixed
+
+.PHONY: all half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 \
+        unet half_unet mrunet
+all: half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8
+
+# One residual unit first, which trains twice as fast; then more of them, from its weights.
+$(OUT)/lite_a/done:
+	$(FIT) --model half_mrunet_lite --epochs 10 --out $(@D)
+	touch $@
+
+$(OUT)/negatives/done: $(OUT)/lite_a/done
+	rm -rf $(@D)
+	$(TRAIN) mine $(OUT)/lite_a/last.pt $(SAND) --out $(@D)
+	touch $@
+
+$(OUT)/half_mrunet_lite/done: $(OUT)/negatives/done
+	$(FIT) --init $(OUT)/lite_a/last.pt --negatives $(<D) --epochs 8 --out $(@D)
+	touch $@
+
+$(OUT)/half_mrunet/done: $(OUT)/half_mrunet_lite/done
+	$(FIT) --model half_mrunet --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 5 \
+	       --out $(@D)
+	touch $@
+
+$(OUT)/quarter_a/done:
+	mkdir -p $(OUT)
+	echo '{"family": "multires", "key": "quarter_mrunet_units1", "title": "Quarter, 1 unit",' \
+	     '"stem": 16, "encoder": [17], "bottom": 33, "residual": [32], "head_kernel": 3,' \
+	     '"units": [1]}' > $(OUT)/quarter_units1.json
+	$(FIT) --model $(OUT)/quarter_units1.json --epochs 12 --out $(@D)
+	touch $@
+
+$(OUT)/quarter_mrunet/done: $(OUT)/quarter_a/done $(OUT)/negatives/done
+	$(FIT) --model quarter_mrunet --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 8 \
+	       --out $(@D)
+	touch $@
+
+# The others have every unit, and the negatives of the lite network, from the first step on.
+$(OUT)/%/done: $(OUT)/negatives/done
+	$(FIT) --model $* --negatives $(<D) --epochs 8 --out $(@D)
+	touch $@
+
+half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 unet half_unet mrunet: \
+        %: $(OUT)/%/done
