@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.errors import ToolError, needs, reported
+from edge.errors import BadArgumentError, ToolError, needs, reported
 from edge.files import new_folder
 from train.models.catalogue import PAPER_MODELS, open_model
-from train.recipe import RECIPES
+from train.recipe import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from train.checkpoint import Checkpoint
+    from train.fit import Settings
+
+# The paper's, and those of fine-tuning, which has not as far to go.
+EPOCHS, FINE_TUNING_EPOCHS = 150, 30
 
 
 @click.group()
@@ -124,7 +132,11 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(RECIPES)),
             help="[default: paper; rendered with --sand]",
         ),
-        click.option("--epochs", type=click.IntRange(min=1), help="[default: 150; 30 with --init]"),
+        click.option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            help=f"[default: {EPOCHS}; {FINE_TUNING_EPOCHS} with --init]",
+        ),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
@@ -177,6 +189,30 @@ TOLERANCE = click.option(
     show_default=True,
     help="Px that a found object may lie beside a true one.",
 )
+
+
+def _settings(
+    data: str,
+    start: Checkpoint | None,
+    devices: int | None,
+    epochs: int | None,
+    others: Mapping[str, Any],
+) -> Settings:
+    """What was asked for, with the defaults that depend on whether training starts from weights."""
+    from train.fit import Settings
+
+    return Settings(
+        data=data,
+        devices=devices or "auto",
+        epochs=epochs or (FINE_TUNING_EPOCHS if start else EPOCHS),
+        init=start.content_hash() if start else None,
+        **others,
+    )
+
+
+def _recipe(name: str, start: Checkpoint | None) -> Recipe:
+    """The recipe of that name, for fine-tuning where training starts from weights."""
+    return RECIPES[name].fine_tuning() if start else RECIPES[name]
 
 
 @contextlib.contextmanager
@@ -257,11 +293,12 @@ def fit(
             from train.data.photos import Photo
             from train.data.points import point_photos, read_points
             from train.data.stream import Stream
-            from train.fit import BEST, Settings
+            from train.fit import BEST
             from train.fit import fit as run
         start = open_checkpoint(init) if init else None
         spec = start.spec if start and not model else open_model(model or "")
-        chosen = RECIPES[recipe or ("rendered" if sand else "strong" if init else "paper")]
+        usual = "rendered" if sand else "strong" if init else "paper"
+        chosen = _recipe(recipe or usual, start)
         training: list[Photo] | Stream
         if sand:
             training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
@@ -278,22 +315,8 @@ def fit(
                 photos = load_photos(data)
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
-        asked = Settings(
-            data=name,
-            devices=devices or "auto",
-            epochs=epochs or (30 if init else 150),
-            init=start.content_hash() if start else None,
-            **settings,
-        )
-        outcome = run(
-            spec,
-            chosen.fine_tuning() if start else chosen,
-            training,
-            validation,
-            out,
-            asked,
-            start,
-        )
+        asked = _settings(name, start, devices, epochs, settings)
+        outcome = run(spec, chosen, training, validation, out, asked, start)
         click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
 
 
@@ -335,28 +358,12 @@ def crossval(
         with needs("train"):
             from train.checkpoint import open_checkpoint
             from train.crossval import Job, claim_split, run_here
-            from train.fit import Settings
         start = open_checkpoint(init) if init else None
-        chosen = RECIPES[recipe or ("strong" if start else "paper")]
-        asked = Settings(
-            data=data.name,
-            devices=devices or "auto",
-            epochs=epochs or (30 if start else 150),
-            init=start.content_hash() if start else None,
-            **settings,
-        )
+        chosen = _recipe(recipe or ("strong" if start else "paper"), start)
+        asked = _settings(data.name, start, devices, epochs, settings)
         claim_split(data, out, split_name, asked)
         jobs = [
-            Job(
-                spec,
-                chosen.fine_tuning() if start else chosen,
-                number,
-                data,
-                out,
-                asked,
-                tolerance,
-                init,
-            )
+            Job(spec, chosen, number, data, out, asked, tolerance, init)
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]
@@ -425,28 +432,14 @@ def sirst(
     with reported(), stoppable():
         with needs("train"):
             from train.checkpoint import load, open_checkpoint
-            from train.fit import Settings
             from train.sirst import read_split, score, train_and_score
         if checkpoint:
             result = score(load(checkpoint), read_split(data)[1], out)
         else:
             start = open_checkpoint(init) if init else None
-            chosen = RECIPES[recipe or "strong"]
-            asked = Settings(
-                data=data.name,
-                devices=devices or "auto",
-                epochs=epochs or (30 if start else 150),
-                init=start.content_hash() if start else None,
-                **settings,
-            )
-            result = train_and_score(
-                open_model(model or ""),
-                chosen.fine_tuning() if start else chosen,
-                data,
-                out,
-                asked,
-                start,
-            )
+            spec, chosen = open_model(model or ""), _recipe(recipe or "strong", start)
+            asked = _settings(data.name, start, devices, epochs, settings)
+            result = train_and_score(spec, chosen, data, out, asked, start)
         click.echo(f"\n{result.describe()}\n{out / 'result.json'}")
 
 
@@ -476,6 +469,11 @@ def sirst(
     help="Print the highest threshold that finds this fraction of the objects.",
 )
 @click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write CHECKPOINT, a .pt, with that threshold (or with --threshold) to this file.",
+)
+@click.option(
     "--curve",
     "picture",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -490,6 +488,7 @@ def evaluate(
     min_diameter: float | None,
     max_diameter: float | None,
     recall: float | None,
+    save: Path | None,
     picture: Path | None,
 ) -> None:
     """Score CHECKPOINT on every photo of a folder.
@@ -506,6 +505,8 @@ def evaluate(
         raise click.UsageError("--min-diameter is larger than --max-diameter")
     with reported():
         with needs("train"):
+            from train.checkpoint import Checkpoint
+            from train.checkpoint import save as write
             from train.crossval import load_photos
             from train.data.points import point_photos, read_points
             from train.evaluate import evaluate as score
@@ -547,6 +548,12 @@ def evaluate(
                 f"\n--threshold {row.threshold:.4f} reaches a recall of {row.recall:.4f} at a "
                 f"precision of {row.precision:.4f}"
             )
+            used = row.threshold
+        if save:
+            if not isinstance(source, Checkpoint):
+                raise BadArgumentError(f"{checkpoint}: --save takes a .pt, an engine keeps its own")
+            write(replace(source, threshold=round(used, 4)), save)
+            click.echo(f"{save}: threshold {used:.4f}")
 
 
 @train.command()
