@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from edge.errors import ToolError
 from tests.conftest import write_rgb
+from train.checkpoint import load
 from train.cli import train as cli
 from train.data.points import PointLabels
 from train.metrics import ObjectCounts
@@ -102,6 +103,13 @@ def test_points_evaluate_a_checkpoint_and_an_engine(
         assert "objects at threshold 0.502: " in done.output
         assert "0.5020*" in done.output
         assert (tmp_path / "curve.png").is_file()
+    saved = str(tmp_path / "tuned.pt")
+    done = CliRunner().invoke(cli, [*command, "--save", saved])
+    assert done.exit_code == 2
+    assert "--save takes a .pt" in done.output
+    command[1] = str(checkpoint_path)
+    assert CliRunner().invoke(cli, [*command, "--save", saved]).exit_code == 0
+    assert load(Path(saved)).threshold == 0.5
     done = CliRunner().invoke(cli, [*command, "--max-diameter", "0.5"])
     assert done.exit_code == 2
     assert "--min-diameter is larger" in done.output
