@@ -1,4 +1,4 @@
-# make demo   find particles on a painted belt, with the shipped weights, on this CPU
+# make demo   find particles on a rendered belt, with the shipped weights, on this CPU
 # make test   lint, types and tests
 PYTHON ?= python3
 DEMO := .venv/demo
