@@ -34,7 +34,8 @@ from train.data.shapes import (
 )
 
 COVERED = 0.5
-# Colours are RGB in 0..1; white, clear and yellowed plastic first.
+# Colours are RGB in 0..1; white, clear and yellowed plastic first. No black: sand has black grains
+# of the same size.
 COLOURS = (
     (0.96, 0.96, 0.94),
     (0.93, 0.94, 0.97),
@@ -50,7 +51,6 @@ COLOURS = (
     (0.60, 0.85, 0.55),
     (0.85, 0.25, 0.60),
     (0.55, 0.35, 0.75),
-    (0.07, 0.07, 0.08),
 )
 WHITES = 4
 # A particle is drawn only where its colour stands out from the sand around it by this many of the
@@ -187,6 +187,9 @@ class Plastic:
         if size > 4 and rng.random() < style.glossy:
             spot = rasterised(outline * rng.uniform(0.2, 0.45), x - size * 0.12, y - size * 0.15)
             fill(canvas, spot, np.ones(3, np.float32), rng.uniform(0.2, 0.8))
+        # A gap to those it touches, so that they stay particles of their own.
+        grown = cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        mask[there][grown] = 0
         mask[there][covered] = 255
         return True
 
@@ -220,7 +223,7 @@ class _Style:
         return cls(
             pellets=rng.uniform(0.2, 1.0),
             fibres=rng.uniform(0.0, 0.3),
-            whites=rng.uniform(0.2, 1.0),
+            whites=rng.uniform(0.4, 1.0),
             usual=float(np.exp(rng.uniform(math.log(2.8), math.log(9.0)))),
             variety=rng.uniform(0.1, 0.35),
             heaped=rng.uniform(0, 0.5) if rng.random() < 0.3 else 0.0,
