@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import export.material
 import export.write
 from edge.engines import shipped
 from edge.engines.flavour import Flavour
@@ -17,6 +18,7 @@ from tests.edge import test_tensorrt, twin
 
 def the_engine_has_a_row_of_its_own(folder: str) -> None:
     test_tensorrt.use_twin()
+    export.material.CROPS = 8
     graph = Path(folder) / "graph.onnx"
 
     def build(model, flavour, profile, capabilities) -> Built:

@@ -14,6 +14,7 @@ from export.graph import Probe, conv_nodes, int8_share, precision_of
 from export.int8 import Placement, activations, int8
 from export.search import as_on_gpu
 from export.trace import check_trace
+from tests.thin import THIN
 from train.data.synth import scene
 from train.models.catalogue import PAPER_MODELS
 
@@ -34,7 +35,11 @@ def probability(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("key", PAPER_MODELS)
+@pytest.mark.parametrize(
+    "key",
+    [pytest.param(key, marks=[pytest.mark.slow] if key in THIN else []) for key in PAPER_MODELS]
+    + ["thin_unet", "thin_mrunet"],
+)
 def test_runs_in_onnx_runtime_and_builds_for_rtx(key, precision, traced, record_property) -> None:
     float_model, info, checkpoint = traced(key)
     side = 4 * info.multiple

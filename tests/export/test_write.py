@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+import export.material
 import export.trace
 from edge.engines import open_engine, shipped
 from edge.engines.sidecar import read_sidecar, sha256
@@ -23,6 +25,17 @@ from export.cli import export_trt
 from export.graph import content_hash, precision_of
 from tests.test_architecture import HIDDEN
 from train.checkpoint import load
+
+# Crops to measure on: what the tests below look at does not depend on how many there are.
+FEW = 8
+FEW_IN_A_PROCESS = f"import export.material; export.material.CROPS = {FEW}\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_crops() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export.material, "CROPS", FEW)
+        yield
 
 
 def run(*arguments: object) -> Result:
@@ -144,6 +157,7 @@ def test_an_onnx_becomes_an_engine_without_torch(tmp_path: Path) -> None:
     out = tmp_path / "half.onnx"
     argv = ["export-trt", str(shipped()["quarter_mrunet"]), "--out", str(out)]
     code = HIDDEN.format(package="torch", module="export.cli", function="export_trt", argv=argv)
+    code = code.replace("sys.argv", f"{FEW_IN_A_PROCESS}sys.argv", 1)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert precision_of(onnx.load(out)) == "fp16"
@@ -325,7 +339,7 @@ def test_a_full_disk_leaves_earlier_files_whole(tmp_path: Path, exported: Path) 
     for name in names:
         (tmp_path / name).write_bytes(b"earlier")
     argv = ["export-trt", str(exported), "--out", str(tmp_path / "engine.onnx")]
-    code = FULL_DISK.format(argv=argv)
+    code = FEW_IN_A_PROCESS + FULL_DISK.format(argv=argv)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "engine.onnx: File too large" in done.stderr

@@ -54,6 +54,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     started.shutdown()
 
 
+@pytest.mark.slow
 def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
     cluster: Cluster, painted: Path, tmp_path: Path
 ) -> None:

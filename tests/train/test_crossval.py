@@ -103,7 +103,8 @@ def test_tables_stand_beside_the_papers(finished: Path, tmp_path: Path) -> None:
 
 def test_folds_by_crop_and_a_split_given_back(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "by_crop"
-    result = crossval(data, out, "--fold", 1, "--split", "crop", "--crop", 32, "--epochs", 1)
+    result = crossval(data, out, "--fold", 1, "--split", "crop", "--crop", 32, "--epochs", 1,
+                      "--batch", 16)  # fmt: skip
     assert result.exit_code == 0, result.output
     split = Split.read(out / "split.json")
     assert split.by == "crop"
@@ -114,7 +115,7 @@ def test_folds_by_crop_and_a_split_given_back(data: Path, tmp_path: Path) -> Non
     assert photos[0] & photos[1]
     again = tmp_path / "again"
     result = crossval(data, again, "--fold", 2, "--split", out / "split.json", "--crop", 32,
-                      "--epochs", 1)  # fmt: skip
+                      "--epochs", 1, "--batch", 16)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert Split.read(again / "split.json") == split
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,20 @@ def photos(count: int) -> list[Photo]:
 def run(out: Path, settings: Settings = SETTINGS, recipe: str = "paper") -> Outcome:
     found = photos(18)
     return fit(SPEC, RECIPES[recipe], found[:16], found[16:], out, settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A finished run of two epochs, and how it ended."""
+    out = tmp_path_factory.mktemp("fit") / "run"
+    return out, run(out)
+
+
+@pytest.fixture
+def finished(trained: tuple[Path, Outcome], tmp_path: Path) -> Path:
+    """A copy of its folder."""
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run"
 
 
 def losses(out: Path) -> list[tuple[int, float]]:
@@ -130,7 +145,11 @@ run(Path({out!r}), {settings!r}, {recipe!r})
 """
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    # The other keeps the state of batch normalisation, too.
+    "recipe",
+    [pytest.param("paper", marks=pytest.mark.slow), "strong"],
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=8)
     whole = run(tmp_path / "whole", settings, recipe)
@@ -155,37 +174,33 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path)
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
-    first = run(tmp_path / "run")
-    before = (tmp_path / "run" / BEST).stat().st_mtime_ns
-    assert run(tmp_path / "run") == first
-    assert (tmp_path / "run" / BEST).stat().st_mtime_ns == before
+def test_a_finished_run_is_not_trained_again(trained: tuple[Path, Outcome], finished: Path) -> None:
+    before = (finished / BEST).stat().st_mtime_ns
+    assert run(finished) == trained[1]
+    assert (finished / BEST).stat().st_mtime_ns == before
 
 
-def test_a_folder_with_another_run_is_left_alone(tmp_path: Path) -> None:
-    run(tmp_path / "run")
+def test_a_folder_with_another_run_is_left_alone(finished: Path, tmp_path: Path) -> None:
     for other, words in (
         (replace(SETTINGS, epochs=3), "another epochs"),
         (replace(SETTINGS, seed=1), "another seed"),
     ):
         with pytest.raises(BadArgumentError, match=words):
-            run(tmp_path / "run", other)
+            run(finished, other)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/notes.txt").write_text("mine")
     with pytest.raises(BadArgumentError, match="is not empty"):
         run(tmp_path / "notes")
 
 
-def test_a_resume_file_that_would_run_code_does_not(tmp_path: Path) -> None:
-    run(tmp_path / "run")
-
+def test_a_resume_file_that_would_run_code_does_not(finished: Path, tmp_path: Path) -> None:
     class RunsCode:
         def __reduce__(self):  # type: ignore[no-untyped-def]
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    torch.save({"state_dict": RunsCode()}, tmp_path / "run" / RESUME)
+    torch.save({"state_dict": RunsCode()}, finished / RESUME)
     with pytest.raises(ToolError, match="not safe to load"):
-        run(tmp_path / "run")
+        run(finished)
     assert not (tmp_path / "ran").exists()
 
 
@@ -287,7 +302,9 @@ train({words!r})
     assert load(tmp_path / "run" / LAST).training["epochs"] == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_says_so_in_one_sentence(
     number: signal.Signals, painted: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.thin import THIN
 from train.models.catalogue import MODELS, PAPER_MODELS, build
 from train.models.multires import MultiResBlock, ResidualUnit
 from train.models.spec import ModelSpec, MultiResSpec
@@ -18,10 +19,6 @@ EXACT = {
     "quarter_mrunet": (44_571, 21_919_629_312),
 }
 
-# As deep as SegNet, with one channel: the field does not depend on widths.
-THIN_SEGNET = replace(
-    MODELS["segnet"], encoder=tuple((1,) * len(widths) for widths in MODELS["segnet"].encoder)
-)
 
 # Every number of residual units, at either level.
 UNITS = [
@@ -105,12 +102,13 @@ def test_the_real_module_agrees(spec: ModelSpec) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        *(MODELS[key] for key in PAPER_MODELS),
+        *(MODELS[key] for key in PAPER_MODELS if key not in THIN),
+        *(pytest.param(MODELS[key], marks=pytest.mark.slow) for key in ("unet", "mrunet")),
         *UNITS,
-        THIN_SEGNET,
-        *(THIN_SEGNET.without_deepest(levels) for levels in range(1, 5)),
+        *THIN.values(),
+        *(THIN["segnet"].without_deepest(levels) for levels in range(1, 5)),
     ],
-    ids=lambda spec: spec.key,
+    ids=lambda spec: f"{spec.key}_{spec.params()}",
 )
 def test_receptive_field_radius_is_exact(spec: ModelSpec) -> None:
     """With positive weights every pixel within the field moves the output, and none beyond.
@@ -144,6 +142,7 @@ def test_sizes_off_the_multiple_are_refused() -> None:
         MODELS["half_mrunet"].flops(510, 512)
 
 
-def test_the_field_does_not_depend_on_widths() -> None:
-    """What the thin stand-in above relies on."""
-    assert MODELS["segnet"].receptive_field_radius() == THIN_SEGNET.receptive_field_radius() == 211
+@pytest.mark.parametrize(("key", "radius"), [("unet", 107), ("mrunet", 154), ("segnet", 211)])
+def test_the_field_does_not_depend_on_widths(key: str, radius: int) -> None:
+    """What the thin stand-ins above rely on."""
+    assert MODELS[key].receptive_field_radius() == THIN[key].receptive_field_radius() == radius

@@ -1,25 +1,20 @@
 """The promise of `edge.tiling`, kept by the networks."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from edge.tiling import Plan, cut, plan, plan_fixed, stitch
+from tests.thin import THIN
 from train.models.catalogue import MODELS, PAPER_MODELS, build
 from train.models.segnet import SegNet
 from train.models.spec import ModelSpec
 
-# SegNet as deep as it is, but not as wide: two cores could not finish the real one.
-THIN_SEGNET = replace(
-    MODELS["segnet"], encoder=tuple((8,) * len(widths) for widths in MODELS["segnet"].encoder)
-)
 SPECS = {
     **MODELS,
-    "segnet": THIN_SEGNET,
-    "segnet_minus2": THIN_SEGNET.without_deepest(2),
+    **{f"thin_{key}": spec for key, spec in THIN.items()},
+    "thin_segnet_minus2": THIN["segnet"].without_deepest(2),
 }
 
 
@@ -64,20 +59,22 @@ def difference(spec: ModelSpec, layout: Plan, seed: int) -> float:
 
 
 # Frame heights and widths drawn at random for each network: small enough for two cores, large
-# enough that the halo leaves something of a tile.
+# enough that the halo leaves something of a tile. The first `quick` seeds are not slow.
 CASES = [
-    (key, seed, low, high, side)
-    for key, low, high, side, seeds in (
-        ("unet", 280, 330, 272, (0,)),
-        ("half_unet", 100, 260, 88, (0, 1, 2)),
-        ("mrunet", 370, 400, 352, (0,)),
-        ("half_mrunet", 100, 300, 112, (0, 1, 2, 3)),
-        ("quarter_mrunet", 60, 300, 64, (0, 1, 2, 3)),
-        ("quarter_mrunet_x4", 66, 90, 64, (0,)),
-        ("segnet", 500, 520, 480, (0,)),
-        ("segnet_minus2", 120, 300, 128, (0, 1)),
+    pytest.param(key, seed, low, high, side, marks=[pytest.mark.slow] if seed >= quick else [])
+    for key, low, high, side, seeds, quick in (
+        ("unet", 280, 330, 272, 1, 0),
+        ("thin_unet", 280, 330, 272, 1, 1),
+        ("half_unet", 100, 260, 88, 3, 1),
+        ("mrunet", 370, 400, 352, 1, 0),
+        ("thin_mrunet", 370, 400, 352, 1, 1),
+        ("half_mrunet", 100, 300, 112, 4, 2),
+        ("quarter_mrunet", 60, 300, 64, 4, 4),
+        ("quarter_mrunet_x4", 66, 90, 64, 1, 1),
+        ("thin_segnet", 482, 490, 480, 1, 1),
+        ("thin_segnet_minus2", 120, 300, 128, 2, 2),
     )
-    for seed in seeds
+    for seed in range(seeds)
 ]
 
 
@@ -92,7 +89,11 @@ def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, s
     assert difference(spec, layout, seed) <= 1e-5
 
 
-@pytest.mark.parametrize("key", [*PAPER_MODELS, "segnet"])
+@pytest.mark.parametrize(
+    "key",
+    [pytest.param(key, marks=[pytest.mark.slow] if key in THIN else []) for key in PAPER_MODELS]
+    + [f"thin_{key}" for key in THIN],
+)
 def test_a_frame_smaller_than_a_tile(key: str) -> None:
     spec = SPECS[key]
     halo = spec.receptive_field_radius()
@@ -102,9 +103,11 @@ def test_a_frame_smaller_than_a_tile(key: str) -> None:
     assert difference(spec, layout, 5) == 0.0
 
 
-@pytest.mark.parametrize("key", ["half_unet", "half_mrunet", "quarter_mrunet", "segnet_minus2"])
+@pytest.mark.parametrize(
+    "key", ["half_unet", "half_mrunet", "quarter_mrunet", "thin_segnet_minus2"]
+)
 def test_a_smaller_halo_is_not_enough(key: str) -> None:
     """The other side of the promise: the test above can fail."""
     spec = SPECS[key]
-    layout = plan((200, 200), multiple=spec.multiple, halo=2, max_tile_pixels=64 * 64)
+    layout = plan((120, 120), multiple=spec.multiple, halo=2, max_tile_pixels=64 * 64)
     assert difference(spec, layout, 0) > 1e-5
