@@ -1,0 +1,97 @@
+"""What `bench accuracy` found, in the model cards of the shipped weights.
+
+python -m bench.cards bench/results/accuracy-cpu.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.scores import Estimate
+from edge.engines import WEIGHTS
+from edge.errors import ToolError, reported
+from edge.files import replacing
+
+TITLE = "## On real photos"
+# Every so many thresholds of the curve stand in the card.
+CURVE_STEP = 3
+DATA = """## Data and licences
+
+Trained on rendered particles only; `train/weights.mk` holds every step. The sand under them: photos
+of DigitalGrainSize/pyDGS (MIT), dmair1989/imagegrains (BSD-3-Clause), zsylvester/segmenteverygrain
+(Apache-2.0), cc0textures.com through Zylann/godot_hterrain_demo (CC0), CVIR-Lab/MarsData (CC BY
+4.0, photos NASA/JPL-Caltech) and scikit-image's gravel (CC0). Some particles are cut out of photos of
+polystyrene beads, MisterKrabz/Microplastic-Segmentation-Research (CC BY 4.0). No photo of the sets
+below was trained on, but for these cut-outs.
+"""
+
+
+def section(result: Mapping[str, Any], model: str) -> str:
+    """Markdown about one model of a `bench accuracy` result.
+
+    Raises:
+        ToolError: the result does not hold the model.
+    """
+    if model not in [row["name"] for row in result["models"]]:
+        raise ToolError(f"{model}: not in this result of 'bench accuracy'; measure it too")
+    lines = [
+        TITLE,
+        "",
+        "Objects matched one to one, at most 3 px apart; 95% intervals in brackets.",
+        "",
+    ]
+    lines += ["| set | threshold | recall | precision | F1 |", "|---|---|---|---|---|"]
+    for row in result["objects"]:
+        if row["detector"] == model:
+            scores = (str(Estimate(**row[key])) for key in ("recall", "precision", "f1"))
+            threshold = f"{row['threshold_u8'] / 255:.3f} ({row['choice']})"
+            lines.append(f"| {row['dataset']} | {threshold} | {' | '.join(scores)} |")
+    for row in result["clean"]:
+        if row["detector"] == model:
+            lines += [
+                "",
+                f"On {row['megapixels']:.1f} megapixels of sand and gravel without plastic it "
+                f"marks {Estimate(**row['per_megapixel'])} objects a megapixel at the shipped "
+                f"threshold.",
+            ]
+    curve = result["curves"].get("sand", {}).get(model, [])
+    lines += ["", "The labelled patches over thresholds:", ""]
+    lines += ["| threshold | recall | precision | F1 | false positives a megapixel of clean sand |",
+              "|---|---|---|---|---|"]  # fmt: skip
+    for point in (p for p in curve[::CURVE_STEP] if p["recall"]):
+        rate = point["false_positives_per_megapixel"]
+        scores = (f"{point[key]:.3f}" for key in ("recall", "precision", "f1"))
+        cells = [
+            f"{point['threshold_u8'] / 255:.3f}",
+            *scores,
+            "" if rate is None else f"{rate:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "![failures on rendered scenes](../../docs/failures.jpg)", ""]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("result", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def main(result: Path) -> None:
+    """Write what RESULT, a JSON file of 'bench accuracy', says into the cards of its models."""
+    with reported():
+        content = json.loads(result.read_text(encoding="utf-8"))
+        for row in content["models"]:
+            card = WEIGHTS / f"{row['name']}.md"
+            if not card.is_file():
+                continue
+            kept = card.read_text(encoding="utf-8").partition(DATA.partition("\n")[0])[0].rstrip()
+            text = f"{kept}\n\n{DATA}\n{section(content, row['name'])}"
+            with replacing(card) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            click.echo(card)
+
+
+if __name__ == "__main__":
+    main()

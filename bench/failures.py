@@ -1,0 +1,79 @@
+"""Where a model fails, on rendered scenes, as a picture.
+
+python -m bench.failures half_mrunet docs/failures.jpg
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.detectors import find, opened
+from bench.real_sets import whole
+from edge.errors import reported
+from edge.files import replacing
+from edge.particles import particle_mask
+from train.data.synth import Scene, scene
+
+SIDE, SCALE = 160, 2
+# Scenes looked at, and how many of the worst are shown.
+SCENES, SHOWN = 120, 8
+FOUND_BGR, MISSED_BGR, FALSE_BGR = (0, 200, 0), (255, 80, 0), (0, 0, 255)
+
+
+def failures(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
+    """Labels (from 1, 8-connected) of true objects without, and of found ones off, the other mask."""
+    missed, false = (
+        [label for label in range(1, count) if not (other[labels == label]).any()]
+        for (count, labels), other in (
+            (cv2.connectedComponents(truth), found),
+            (cv2.connectedComponents(found), truth),
+        )
+    )
+    return missed, false
+
+
+def drawn(rendered: Scene, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The scene (BGR, enlarged): found particles green, missed ones blue, false ones red."""
+    size = (SIDE * SCALE, SIDE * SCALE)
+    image = cv2.resize(
+        cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_CUBIC
+    )
+    missed, false = failures(rendered.mask, found)
+    for mask, wrong, colour, wrong_colour in (
+        (rendered.mask, missed, FOUND_BGR, MISSED_BGR),
+        (found, false, None, FALSE_BGR),
+    ):
+        centres = cv2.connectedComponentsWithStats(mask)[3]
+        for label, (x, y) in enumerate(centres[1:], 1):
+            shown = wrong_colour if label in wrong else colour
+            if shown:
+                centre = (round((x + 0.5) * SCALE), round((y + 0.5) * SCALE))
+                cv2.circle(image, centre, 7 * SCALE, shown, 1, cv2.LINE_AA)
+    return np.asarray(cv2.copyMakeBorder(image, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=[255] * 3))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+def main(model: str, out: Path) -> None:
+    """Draw the rendered scenes that MODEL does worst on into OUT, a .jpg or .png."""
+    with reported(), opened(model) as detector:
+        scenes = [scene(np.random.default_rng((5, i)), SIDE, SIDE) for i in range(SCENES)]
+        maps = find(detector, [whole(str(i), s.image) for i, s in enumerate(scenes)]).maps
+        masks = [particle_mask(one, detector.threshold_u8) for one in maps]
+        pairs = list(zip(scenes, masks, strict=True))
+        pairs.sort(key=lambda pair: -sum(map(len, failures(pair[0].mask, pair[1]))))
+        cells = [drawn(*pair) for pair in pairs[:SHOWN]]
+        rows = [np.hstack(cells[i : i + SHOWN // 2]) for i in (0, SHOWN // 2)]
+        with replacing(out) as temporary:
+            cv2.imencode(out.suffix, np.vstack(rows))[1].tofile(temporary)
+        click.echo(out)
+
+
+if __name__ == "__main__":
+    main()
