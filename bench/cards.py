@@ -25,9 +25,9 @@ DATA = """## Data and licences
 Trained on rendered particles only; `train/weights.mk` holds every step. The sand under them: photos
 of DigitalGrainSize/pyDGS (MIT), dmair1989/imagegrains (BSD-3-Clause), zsylvester/segmenteverygrain
 (Apache-2.0), cc0textures.com through Zylann/godot_hterrain_demo (CC0), CVIR-Lab/MarsData (CC BY
-4.0, photos NASA/JPL-Caltech) and scikit-image's gravel (CC0). Some particles are cut out of photos of
-polystyrene beads, MisterKrabz/Microplastic-Segmentation-Research (CC BY 4.0). No photo of the sets
-below was trained on, but for these cut-outs.
+4.0, photos NASA/JPL-Caltech) and scikit-image's gravel (CC0). Some particles are cut out of photos
+of polystyrene beads, MisterKrabz/Microplastic-Segmentation-Research (CC BY 4.0). No photo of the
+sets below was trained on, but for these cut-outs.
 """
 
 

@@ -26,7 +26,7 @@ FOUND_BGR, MISSED_BGR, FALSE_BGR = (0, 200, 0), (255, 80, 0), (0, 0, 255)
 
 
 def failures(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
-    """Labels (from 1, 8-connected) of true objects without, and of found ones off, the other mask."""
+    """Labels, from 1, of the 8-connected objects of each mask that the other does not touch."""
     missed, false = (
         [label for label in range(1, count) if not (other[labels == label]).any()]
         for (count, labels), other in (

@@ -57,8 +57,8 @@ WHITES = 4
 # sand's standard deviations, and where hardly a pixel of the sand is like it: a white grain among
 # white grains, or a glint among glints, is nothing that could be learnt.
 CONTRAST = 1.7
-# Added to that deviation, so that on smooth sand a particle differs by a tenth of full scale.
-FAINT = 0.055
+# Added to that deviation, so that on smooth sand a particle differs by a seventh of full scale.
+FAINT = 0.085
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
 ALIKE, RARE = 0.15, 0.004
 # A lens spreads light over about as many square px, so that of small particles less is left.
@@ -224,8 +224,8 @@ class _Style:
             pellets=rng.uniform(0.2, 1.0),
             fibres=rng.uniform(0.0, 0.3),
             whites=rng.uniform(0.4, 1.0),
-            usual=float(np.exp(rng.uniform(math.log(2.8), math.log(9.0)))),
-            variety=rng.uniform(0.1, 0.35),
+            usual=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
+            variety=rng.uniform(0.1, 0.3),
             heaped=rng.uniform(0, 0.5) if rng.random() < 0.3 else 0.0,
             touching=rng.uniform(0.05, 0.35),
             clear=rng.uniform(0, 0.4),
