@@ -66,6 +66,8 @@ LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.
 AROUND = 24
 SMALLEST_PX, LARGEST_PX = 2.0, 12.0
+# Below it, particles are brighter than the sand.
+SMALLEST_DARK_PX = 5.0
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Plastic:
             x, y = place(rng, canvas)
             kind = rng.random()
             if kind < style.heaped:
-                x, y = rng.normal(heaps[rng.integers(len(heaps))], 14.0)
+                x, y = rng.normal(heaps[rng.integers(len(heaps))], style.heap_px)
             elif kind < style.heaped + style.touching and previous:
                 # Beside the one before, which it touches.
                 angle, gap = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.25)
@@ -160,7 +162,9 @@ class Plastic:
         visible = opacity * size**2 / (size**2 + LENS_PX2)
         for _ in range(4):
             colour = style.colour(rng) * np.float32(light)
-            if stands_out(mean + visible * (colour - mean), around):
+            # Small dark specks are grains, as a rule.
+            dark = size < SMALLEST_DARK_PX and colour.mean() < mean.mean()
+            if not dark and stands_out(mean + visible * (colour - mean), around):
                 break
         else:
             return False
@@ -213,6 +217,7 @@ class _Style:
     usual: float
     variety: float
     heaped: float
+    heap_px: float
     touching: float
     clear: float
     glossy: float
@@ -226,7 +231,8 @@ class _Style:
             whites=rng.uniform(0.4, 1.0),
             usual=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
             variety=rng.uniform(0.1, 0.3),
-            heaped=rng.uniform(0, 0.5) if rng.random() < 0.3 else 0.0,
+            heaped=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
+            heap_px=rng.uniform(6.0, 18.0),
             touching=rng.uniform(0.05, 0.35),
             clear=rng.uniform(0, 0.4),
             glossy=rng.uniform(0, 0.7),
