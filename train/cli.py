@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -505,20 +504,18 @@ def evaluate(
         raise click.UsageError("--min-diameter is larger than --max-diameter")
     with reported():
         with needs("train"):
+            from edge.particles import ParticleFilter
             from train.checkpoint import Checkpoint
             from train.checkpoint import save as write
             from train.crossval import load_photos
             from train.data.points import point_photos, read_points
             from train.evaluate import evaluate as score
-            from train.evaluate import grey_level, open_source, probability_maps, threshold_of
-            from train.matching import Diameters
+            from train.evaluate import open_source, probability_maps, threshold_of
             from train.precision_recall import evaluate_masks, evaluate_points
         source = open_source(checkpoint)
-        diameters = Diameters(
-            min_diameter or 0.0, math.inf if max_diameter is None else max_diameter
-        )
         used = threshold_of(source) if threshold is None else threshold
-        level = grey_level(used)
+        bounds = ParticleFilter(used, min_diameter, max_diameter)
+        level = bounds.threshold_u8
         if points:
             clicked = point_photos(data, read_points(points))
             curve = evaluate_points(
@@ -526,18 +523,16 @@ def evaluate(
                 [photo.labels for photo in clicked],
                 3.0 if tolerance is None else tolerance,
                 operating_u8=level,
-                diameters=diameters,
+                bounds=bounds,
             )
             click.echo(f"{len(clicked)} photos")
         else:
             beside = int(tolerance or 0)
             photos = load_photos(data)
-            scored = score(source, photos, beside, threshold=used, diameters=diameters)
+            scored = score(source, photos, beside, threshold=used, bounds=bounds)
             click.echo(f"{scored.as_text(used)}\n")
             masks = [photo.mask for photo in photos]
-            curve = evaluate_masks(
-                scored.maps, masks, beside, operating_u8=level, diameters=diameters
-            )
+            curve = evaluate_masks(scored.maps, masks, beside, operating_u8=level, bounds=bounds)
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
         if picture:
             curve.plot(picture)

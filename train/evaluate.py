@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from edge.engines import BACKENDS, open_engine
 from edge.engines.engine import Engine, Frames, through
 from edge.latency import Stopwatch
+from edge.particles import ParticleFilter, threshold_u8
 from edge.tiling import cut, plan, stitch
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
 from train.data.photos import Photo
-from train.matching import EVERY_DIAMETER, Diameters, detected
+from train.matching import detected
 from train.metrics import (
     LABELS,
     NOTHING,
@@ -96,28 +97,23 @@ def threshold_of(source: Source) -> float:
     return source.threshold if isinstance(source, Checkpoint) else source.info.threshold
 
 
-def grey_level(threshold: float) -> int:
-    """A threshold 0..1 as a grey level 1..255: a pixel this bright or brighter is a particle."""
-    return max(1, round(threshold * 255))
-
-
 def evaluate(
     source: Source,
     photos: Sequence[Photo],
     tolerance: int = 0,
     *,
     threshold: float | None = None,
-    diameters: Diameters = EVERY_DIAMETER,
+    bounds: ParticleFilter | None = None,
 ) -> Evaluation:
     """Score a network on whole photos, cut and stitched as on the device.
 
     Args:
         tolerance: px that an object may lie beside a true one; see `object_counts`.
         threshold: 0..1.  [default: the network's own]
-        diameters: of the detections that count at that threshold.
+        bounds: of the diameters of the detections that count at that threshold.
     """
     found = Evaluation([], [], [])
-    level = grey_level(threshold_of(source) if threshold is None else threshold)
+    level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
     def score(photo: Photo, mask: NDArray[np.uint8]) -> Scored:
         objects = object_counts(mask, photo.mask, tolerance)
@@ -130,7 +126,7 @@ def evaluate(
     else:
         found.maps.extend(probability_maps(source, (photo.image for photo in photos)))
     for photo, grey in zip(photos, found.maps, strict=True):
-        found.at_threshold.append(score(photo, detected(grey, level, diameters)))
+        found.at_threshold.append(score(photo, detected(grey, level, bounds)))
     return found
 
 

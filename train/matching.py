@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.particles import particle_mask
+from edge.particles import ParticleFilter, particle_mask
 from train.data.points import PointLabels
 from train.metrics import ObjectCounts
 
 
-@dataclass(frozen=True)
-class Diameters:
-    """Which objects count: those whose equivalent diameter is `smallest` to `largest` px.
-
-    The diameter is that of the circle of the object's area, as in `edge.particles.Particle`.
-    """
-
-    smallest: float = 0.0
-    largest: float = math.inf
-
-
-EVERY_DIAMETER = Diameters()
-
-
 def detected(
-    probability: NDArray[np.uint8], level: int, diameters: Diameters = EVERY_DIAMETER
+    probability: NDArray[np.uint8], level: int, bounds: ParticleFilter | None = None
 ) -> NDArray[np.uint8]:
-    """255 on the detections of a map uint8 (H,W): its 8-connected objects at `level` and above."""
-    mask = particle_mask(probability, level)
-    if diameters == EVERY_DIAMETER:
-        return mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    diameter = 2 * np.sqrt(stats[:, cv2.CC_STAT_AREA] / math.pi)
-    kept = (diameter >= diameters.smallest) & (diameter <= diameters.largest)
-    kept[0] = False  # the background
-    return np.where(kept[labels], 255, 0).astype(np.uint8)
+    """255 on the detections of a map uint8 (H,W): its 8-connected objects at `level` and above.
+
+    Args:
+        bounds: of the diameters that count; its own threshold does not.
+    """
+    if bounds is None:
+        return particle_mask(probability, level)
+    return replace(bounds, threshold=level / 255).mask(probability)
 
 
 def centroids(mask: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -14,8 +14,9 @@ from tabulate import tabulate
 
 from edge.errors import ToolError
 from edge.files import replacing
+from edge.particles import ParticleFilter
 from train.data.points import PointLabels
-from train.matching import EVERY_DIAMETER, Diameters, centroids, detected, match_points
+from train.matching import centroids, detected, match_points
 from train.metrics import ObjectCounts, confidence_interval, object_counts
 
 matplotlib.use("Agg")
@@ -164,7 +165,7 @@ def evaluate_points(
     tolerance: float,
     *,
     operating_u8: int = 128,
-    diameters: Diameters = EVERY_DIAMETER,
+    bounds: ParticleFilter | None = None,
 ) -> Curve:
     """The curve of probability maps uint8 (H,W) against the points of the same photos.
 
@@ -173,11 +174,11 @@ def evaluate_points(
     Args:
         tolerance: px that a detection's centroid may lie from a point; see `match_points`.
         operating_u8: grey level 1..255 of the threshold in use.
-        diameters: of the detections that count.
+        bounds: of the diameters of the detections that count.
     """
 
     def count(truth: PointLabels, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return match_points(centroids(detected(probability, level, diameters)), truth, tolerance)
+        return match_points(centroids(detected(probability, level, bounds)), truth, tolerance)
 
     return _curve(maps, [partial(count, truth) for truth in labels], operating_u8)
 
@@ -188,17 +189,17 @@ def evaluate_masks(
     tolerance: int,
     *,
     operating_u8: int = 128,
-    diameters: Diameters = EVERY_DIAMETER,
+    bounds: ParticleFilter | None = None,
 ) -> Curve:
     """The curve of probability maps uint8 (H,W) against masks (H,W) of the same photos.
 
     Args:
         tolerance: px that an object may lie beside a true one; see `object_counts`.
-        operating_u8, diameters: of `evaluate_points`.
+        operating_u8, bounds: of `evaluate_points`.
     """
 
     def count(truth: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return object_counts(detected(probability, level, diameters), truth, tolerance)
+        return object_counts(detected(probability, level, bounds), truth, tolerance)
 
     return _curve(maps, [partial(count, mask) for mask in masks], operating_u8)
 

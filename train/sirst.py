@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.files import write_json
-from edge.particles import particle_mask
+from edge.particles import particle_mask, threshold_u8
 from train.checkpoint import Checkpoint, load
 from train.crossval import RESULT, load_photos
 from train.data.folds import chosen
 from train.data.photos import Photo
-from train.evaluate import grey_level, probability_maps
+from train.evaluate import probability_maps
 from train.fit import BEST, Settings, fit
 from train.metrics import confidence_interval
 from train.models.spec import ModelSpec
@@ -186,7 +186,7 @@ def score(checkpoint: Checkpoint, photos: Sequence[Photo], out: Path) -> SirstRe
     maps = probability_maps(checkpoint, (photo.image for photo in photos))
     for photo, probability in zip(photos, maps, strict=True):
         for threshold, found in zip(thresholds, counts, strict=True):
-            mask = particle_mask(probability, grey_level(threshold))
+            mask = particle_mask(probability, threshold_u8(threshold))
             found.append(SirstCounts.of(mask, photo.mask))
     at_half, at_threshold = map(SirstScores.of, thresholds, counts)
     result = SirstResult(checkpoint.spec.key, len(photos), at_half, at_threshold)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from edge.particles import ParticleFilter
 from train.data.points import PointLabels
-from train.matching import Diameters, centroids, detected, match_points
+from train.matching import centroids, detected, match_points
 from train.metrics import ObjectCounts
 
 
@@ -45,12 +46,12 @@ def test_detections_of_a_diameter() -> None:
     probability[2:12, 20:30] = 200  # 11.3 px
     every = detected(probability, 200)
     assert centroids(every).tolist() == [[24.5, 6.5], [5, 5], [11, 11]]
-    middle = detected(probability, 100, Diameters(2, 8))
+    middle = detected(probability, 100, ParticleFilter(0.5, 2, 8))
     assert centroids(middle).tolist() == [[11, 11]]
     assert set(np.unique(middle)) == {0, 255}
-    assert not detected(probability, 201, Diameters(2, 8)).any()
+    assert not detected(probability, 201, ParticleFilter(0.5, 2, 8)).any()
 
 
 @pytest.mark.parametrize("largest", [1.0, np.inf])
 def test_limits_keep_the_background_out(largest: float) -> None:
-    assert not detected(np.zeros((8, 8), np.uint8), 1, Diameters(0.5, largest)).any()
+    assert not detected(np.zeros((8, 8), np.uint8), 1, ParticleFilter(0.5, 0.5, largest)).any()
