@@ -27,7 +27,7 @@ $(OUT)/negatives/done: $(OUT)/lite_a/done
 	touch $@
 
 $(OUT)/half_mrunet_lite/done: $(OUT)/negatives/done
-	$(FIT) --init $(OUT)/lite_a/last.pt --negatives $(<D) --epochs 8 --out $(@D)
+	$(FIT) --init $(OUT)/lite_a/last.pt --negatives $(<D) --epochs 7 --out $(@D)
 	touch $@
 
 $(OUT)/half_mrunet/done: $(OUT)/half_mrunet_lite/done
@@ -44,13 +44,13 @@ $(OUT)/quarter_a/done:
 	touch $@
 
 $(OUT)/quarter_mrunet/done: $(OUT)/quarter_a/done $(OUT)/negatives/done
-	$(FIT) --model quarter_mrunet --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 8 \
+	$(FIT) --model quarter_mrunet --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 6 \
 	       --out $(@D)
 	touch $@
 
 # The others have every unit, and the negatives of the lite network, from the first step on.
 $(OUT)/%/done: $(OUT)/negatives/done
-	$(FIT) --model $* --negatives $(<D) --epochs 8 --out $(@D)
+	$(FIT) --model $* --negatives $(<D) --epochs 5 --out $(@D)
 	touch $@
 
 half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 unet half_unet mrunet: \
