@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -114,13 +114,21 @@ class Plastic:
     def __init__(self, cutouts: Sequence[CutOut] = ()) -> None:
         self._cutouts = cutouts
 
-    def scatter(self, rng: np.random.Generator, canvas: Floats, count: int) -> NDArray[np.uint8]:
-        """Draw about `count` particles on the canvas; their mask uint8 (H,W), 0 or 255."""
+    def scatter(
+        self, rng: np.random.Generator, canvas: Floats, count: int, *, apart: bool = False
+    ) -> NDArray[np.uint8]:
+        """Draw about `count` particles on the canvas; their mask uint8 (H,W), 0 or 255.
+
+        Args:
+            apart: without heaps and touching particles.
+        """
         height, width = canvas.shape[:2]
         mask = np.zeros((height, width), np.uint8)
         bare = canvas.copy()
         # One kind of plastic often dominates a photo, and particles lie in heaps as well as alone.
         style = _Style.draw(rng)
+        if apart:
+            style = replace(style, heaped=0.0, touching=0.0)
         heaps = [place(rng, canvas) for _ in range(3)]
         previous: tuple[float, float, float] | None = None
         for _ in range(count):

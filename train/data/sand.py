@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -98,9 +98,20 @@ def sand_files(places: Sequence[str]) -> list[list[Path]]:
 
 def rendered_sand(rng: np.random.Generator, height: int, width: int) -> Floats:
     """Sand float32 (H,W,3) 0..1 where there are no photos: fine, or single grains of any size."""
+    return _shaded(rng, height, width, _grains if rng.random() < 0.5 else _fine)
+
+
+def fine_sand(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """The same, of fine sand only."""
+    return _shaded(rng, height, width, _fine)
+
+
+def _shaded(
+    rng: np.random.Generator, height: int, width: int, kind: Callable[..., Floats]
+) -> Floats:
     colour = np.asarray(SANDS[rng.integers(len(SANDS))], np.float32)
     colour = np.clip(colour * rng.uniform(0.4, 1.0) + rng.normal(0, 0.012, 3), 0.08, 0.85)
-    canvas = (_grains if rng.random() < 0.5 else _fine)(rng, height, width, colour)
+    canvas = kind(rng, height, width, colour)
     shading = smooth_noise(rng, height, width, rng.uniform(30, 90)) * rng.uniform(0.02, 0.08)
     shading += smooth_noise(rng, height, width, rng.uniform(200, 700)) * rng.uniform(0.03, 0.15)
     lit = canvas * np.clip(1 + shading, 0.4, 1.6)[..., None]

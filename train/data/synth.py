@@ -20,7 +20,7 @@ from cv2.typing import MatLike
 from train.data.camera import Image, blurred, photograph
 from train.data.distractors import scatter_distractors
 from train.data.plastic import Plastic, read_cutouts
-from train.data.sand import SandPhotos, rendered_sand
+from train.data.sand import SandPhotos, fine_sand, rendered_sand
 from train.data.shapes import Floats
 
 # Of the scenes with photos to draw from: rendered sand all the same, and mined negatives.
@@ -112,10 +112,17 @@ def composited(rng: np.random.Generator, photo: Image, particles: int) -> Scene:
 
 
 def belt_clip(seed: int, frames: int, side: int = 1440, step: int = 720) -> Iterator[Scene]:
-    """Frames of `side` x `side` px of a belt that moves `step` px up a frame."""
+    """Frames of `side` x `side` px of a belt that moves `step` px up a frame.
+
+    The belt spreads fine sand and its particles, so that none touches another.
+    """
     rng = np.random.default_rng(seed)
     length = side + step * (frames - 1)
-    belt = scene(rng, length, side, particles=int(40 * side * length / 1e6))
+    canvas = fine_sand(rng, length, side)
+    scatter_distractors(rng, canvas)
+    count = int(40 * side * length / 1e6)
+    mask = RENDERED_ONLY.plastic.scatter(rng, canvas, count, apart=True)
+    belt = Scene(photograph(rng, canvas), mask)
     for index in range(frames):
         top = index * step
         view = belt.image[top : top + side].astype(np.float32)
