@@ -213,7 +213,7 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_with_the_step_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.task, "LEARNING_RATE", 1e30)
+    monkeypatch.setitem(RECIPES, "paper", replace(RECIPES["paper"], learning_rate=1e30))
     with pytest.raises(ToolError, match=r"step \d+ \(epoch 1\): the loss is (nan|inf)"):
         run(tmp_path / "run")
     assert not (tmp_path / "run" / LAST).exists()
@@ -321,3 +321,29 @@ def test_a_stopped_run_says_so_in_one_sentence(
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.strip() == "stopped; the same command goes on after the last whole epoch"
+
+
+def test_fine_tuning_starts_from_the_weights_and_keeps_their_normalisation(
+    trained: tuple[Path, Outcome], tmp_path: Path
+) -> None:
+    start = load(trained[0] / LAST)
+    found = photos(18)
+    settings = replace(SETTINGS, epochs=1, init=start.content_hash())
+    recipe = replace(RECIPES["strong"].fine_tuning(), learning_rate=0.0)
+    brighter = [replace(photo, image=photo.image + np.uint8(5)) for photo in found]
+    fit(SPEC, recipe, brighter[:16], brighter[16:], tmp_path / "tuned", settings, start)
+    tuned = load(tmp_path / "tuned" / LAST)
+    assert tuned.normalisation == start.normalisation
+    for name, tensor in start.weights.items():
+        assert torch.equal(tuned.weights[name], tensor)
+
+
+def test_weights_of_another_network_are_refused(trained: tuple[Path, Outcome]) -> None:
+    with pytest.raises(BadArgumentError, match="weights of quarter_mrunet do not fit half_mrunet"):
+        load(trained[0] / LAST).weights_for(MODELS["half_mrunet"])
+
+
+def test_a_network_or_weights_must_be_named() -> None:
+    done = CliRunner().invoke(cli, ["fit", "--data", ".", "--out", "run"])
+    assert done.exit_code == 2
+    assert "give --model NAME, or --init" in done.output
