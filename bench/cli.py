@@ -378,17 +378,17 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @bench.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @ENGINE
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
     """Render a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
     with reported():
         with needs("cpu"):
-            from bench.demo import render_clip, run_edge
+            from bench.demo import edge_arguments, render_clip, run_edge
         click.echo(f"rendering {frames} frames of a belt (seed {seed})")
         clip = render_clip(folder, seed, frames)
         out = folder / "results"
-        click.echo(f"edge-run --source {clip.path} --engine {engine} --out {out}")
+        click.echo(f"edge-run {' '.join(edge_arguments(clip, engine, out))}")
         counts = list(run_edge(clip, engine, out))
         click.echo(f"\n{'frame':<8}{'true':>8}{'found':>8}{'missed':>8}{'false':>8}")
         for index, frame in enumerate(counts):

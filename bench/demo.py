@@ -17,6 +17,9 @@ from edge.files import new_folder
 from train.data.synth import belt_clip
 from train.metrics import ObjectCounts, object_counts
 
+# Px; what is smaller is mostly noise.
+MIN_DIAMETER = "2.5"
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -49,13 +52,19 @@ def render_clip(folder: Path, seed: int, frames: int) -> Clip:
     return Clip(path, masks)
 
 
+def edge_arguments(clip: Clip, engine: str, out: Path) -> list[str]:
+    """What edge-run is given."""
+    return ["--source", str(clip.path), "--engine", engine, "--min-diameter", MIN_DIAMETER,
+            "--out", str(out)]  # fmt: skip
+
+
 def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:
     """Run edge-run on the clip as a user would, then count frame by frame.
 
     Raises:
         ToolError: edge-run fails.
     """
-    command = ["--source", str(clip.path), "--engine", engine, "--out", str(out)]
+    command = edge_arguments(clip, engine, out)
     if subprocess.run([sys.executable, "-m", "edge", *command], check=False).returncode:
         raise ToolError("edge-run failed")
     for path, truth in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
