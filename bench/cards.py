@@ -72,6 +72,10 @@ def section(result: Mapping[str, Any], model: str) -> str:
             "" if rate is None else f"{rate:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Rendered scenes that `half_mrunet` does worst on; found green, missed blue, false red:",
+    ]
     lines += ["", "![failures on rendered scenes](../../docs/failures.jpg)", ""]
     return "\n".join(lines)
 
