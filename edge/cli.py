@@ -50,7 +50,7 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     "engine_name",
     default="half_mrunet",
     show_default=True,
-    help="Engine file, or the name of a shipped model (half_mrunet, half_mrunet_lite, quarter_mrunet).",
+    help="Engine file, or a shipped model: half_mrunet, half_mrunet_lite, quarter_mrunet, ...",
 )
 @click.option(
     "--trust-engine",
