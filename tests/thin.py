@@ -8,12 +8,12 @@ from train.models.spec import ModelSpec
 THIN: dict[str, ModelSpec] = {
     "unet": replace(
         MODELS["unet"],
-        encoder=((8, 8), (16, 16), (32, 32), (64, 64)),
-        bottom=(128, 64),
-        decoder=((8, 8), (16, 8), (32, 16), (64, 32)),
+        encoder=((16, 16), (32, 32), (64, 64), (128, 128)),
+        bottom=(256, 128),
+        decoder=((16, 16), (32, 16), (64, 32), (128, 64)),
     ),
     "mrunet": replace(
-        MODELS["mrunet"], stem=8, encoder=(8, 15, 30, 59), bottom=173, residual=(4, 8, 16, 32)
+        MODELS["mrunet"], stem=15, encoder=(15, 29, 58, 117), bottom=346, residual=(8, 16, 32, 64)
     ),
     "segnet": replace(
         MODELS["segnet"], encoder=tuple((4,) * len(widths) for widths in MODELS["segnet"].encoder)
