@@ -40,8 +40,12 @@ class Material:
 def rendered() -> Material:
     """Rendered scenes to measure on; nothing to calibrate on."""
     rng = np.random.default_rng(0)
-    scenes = [scene(rng, SIDE, SIDE, particles=RENDERED_PARTICLES) for _ in range(CROPS)]
-    crops = [Photo(f"scene {i}", s.image, s.mask // 255) for i, s in enumerate(scenes)]
+    crops: list[Photo] = []
+    while len(crops) < CROPS:
+        made = scene(rng, SIDE, SIDE, particles=RENDERED_PARTICLES)
+        # On some sand no particle would stand out.
+        if made.mask.any():
+            crops.append(Photo(f"scene {len(crops)}", made.image, made.mask // 255))
     return Material([], crops, "rendered scenes")
 
 

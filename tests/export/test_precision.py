@@ -43,7 +43,7 @@ def probability(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 def test_runs_in_onnx_runtime_and_builds_for_rtx(key, precision, traced, record_property) -> None:
     float_model, info, checkpoint = traced(key)
     side = 4 * info.multiple
-    image = scene(np.random.default_rng(3), side, side, particles=5).image
+    image = scene(np.random.default_rng(58), side, side, particles=5).image
     model = in_precision(float_model, precision, image)
     onnx.checker.check_model(model, full_check=True)
     assert precision_of(model) == precision

@@ -320,7 +320,7 @@ def test_a_stopped_run_says_so_in_one_sentence(
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors.strip() == "stopped; the same command goes on after the last whole epoch"
+    assert errors.strip() == "stopped; the same command resumes after the last whole epoch"
 
 
 def test_fine_tuning_starts_from_the_weights_and_keeps_their_normalisation(

@@ -33,17 +33,20 @@ def test_particles_are_specks_and_rare() -> None:
 
 def test_the_mask_lies_where_the_plastic_is() -> None:
     """Particles differ from the sand around them more than the sand from itself."""
-    stands_out = 0
-    for seed in range(8):
+    stands_out = []
+    for seed in range(12):
         rendered = scene(np.random.default_rng(seed), 200, 200, particles=30)
+        if not rendered.mask.any():  # on that sand none would
+            continue
         image = rendered.image.astype(float)
         around = cv2.dilate(rendered.mask, np.ones((13, 13))) & ~cv2.dilate(
             rendered.mask, np.ones((5, 5))
         )
         sand = image[around > 0]
         apart = np.abs(image[rendered.mask > 0] - sand.mean(axis=0)).mean()
-        stands_out += apart > 1.2 * np.abs(sand - sand.mean(axis=0)).mean()
-    assert stands_out >= 7
+        stands_out.append(apart > 1.2 * np.abs(sand - sand.mean(axis=0)).mean())
+    assert len(stands_out) >= 8
+    assert np.mean(stands_out) >= 0.8
 
 
 def test_the_belt_moves_by_its_step() -> None:
