@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.models.catalogue import build
 from train.models.spec import MultiResSpec
-
-# What an added unit adds to its input: enough for its 3x3 convolution to pass a gradient.
-NUDGE = 1e-6
 
 
 def grow_units(
@@ -20,10 +17,9 @@ def grow_units(
 ) -> dict[str, Tensor]:
     """Weights for `large`, of which `small` is the same network with fewer residual units.
 
-    A unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) of equal widths (Eqs. 15-16) hands on its input,
-    which is never negative, where the 1x1 kernel is the identity and the 3x3 kernel zero. At
-    exactly 0 a ReLU passes no gradient and the 3x3 kernel would stay zero, so its bias is 1e-6: the
-    logits move by about as much, and every added 3x3 kernel learns from the first step on.
+    An added unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) (Eqs. 15-16) starts as the identity: its
+    input is never negative, and either convolution hands on half of it. Were the 3x3 kernel zero,
+    or all but zero, most of its filters would be dead after a few steps.
 
     Args:
         weights: of `small`, a state dict of `catalogue.build(small)`.
@@ -50,11 +46,8 @@ def grow_units(
     for name, parameter in build(large).state_dict().items():
         if name in grown:
             continue
-        match name.split(".")[-2:]:
-            case ["conv1", "weight"]:
-                grown[name] = torch.eye(len(parameter))[..., None, None]
-            case ["conv3", "bias"]:
-                grown[name] = torch.full_like(parameter, NUDGE)
-            case _:
-                grown[name] = torch.zeros_like(parameter)
+        if parameter.dim() == 1:  # a bias
+            grown[name] = torch.zeros_like(parameter)
+        else:
+            grown[name] = nn.init.dirac_(torch.empty_like(parameter)) / 2
     return grown
