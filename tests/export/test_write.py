@@ -113,7 +113,7 @@ def test_the_card_says_what_it_is(exported: Path) -> None:
     assert "Quarter MultiResUNet" in card
     assert "44,571 parameters" in card
     assert re.search(r"\| torch, fp32 \| [01] \| 1.0000 \|", card)
-    assert "| 0.5 (shipped) | 0.2500 |" in card
+    assert "| the best there | 0.2500 |" in card
 
 
 def test_the_sidecar_belongs_to_the_engine(engine: Path, source: Path) -> None:
