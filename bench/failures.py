@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bench.detectors import find, opened
 from bench.real_sets import whole
 from edge.errors import reported
-from edge.files import replacing
 from edge.particles import particle_mask
+from edge.sinks.pictures import write_image
 from train.data.synth import Scene, scene
 
 SIDE, SCALE = 160, 2
@@ -70,8 +70,7 @@ def main(model: str, out: Path) -> None:
         pairs.sort(key=lambda pair: -sum(map(len, failures(pair[0].mask, pair[1]))))
         cells = [drawn(*pair) for pair in pairs[:SHOWN]]
         rows = [np.hstack(cells[i : i + SHOWN // 2]) for i in (0, SHOWN // 2)]
-        with replacing(out) as temporary:
-            cv2.imencode(out.suffix, np.vstack(rows))[1].tofile(temporary)
+        write_image(out, np.vstack(rows))
         click.echo(out)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, ToolError, reported
-from edge.files import replacing
+from edge.sinks.pictures import write_image
 from edge.sources.images import read_image
 
 LABELS = Path(__file__).with_name("labels")
@@ -25,6 +27,15 @@ class Patch:
     left: int
     top: int
     size: int
+
+    def check_inside(self, photo: NDArray[np.uint8], path: Path) -> None:
+        """Raises ToolError where the photo (H,W,3) at `path` does not hold all of the patch."""
+        height, width = photo.shape[:2]
+        if self.left + self.size > width or self.top + self.size > height:
+            raise ToolError(
+                f"{path}: {width}x{height} px is smaller than the labelled photo; "
+                "use the original, not a resized copy"
+            )
 
 
 def read_patches() -> list[Patch]:
@@ -56,18 +67,10 @@ def cut_patches(photos: Path, out: Path) -> list[Path]:
     written = []
     for patch in patches:
         image = images[patch.photo]
-        height, width = image.shape[:2]
-        right, bottom = patch.left + patch.size, patch.top + patch.size
-        if right > width or bottom > height:
-            raise ToolError(
-                f"{photos / patch.photo}: {width}x{height} px is smaller than the labelled photo; "
-                "use the original, not a resized copy"
-            )
-        cut = image[patch.top : bottom, patch.left : right]
-        png = cv2.imencode(".png", cv2.cvtColor(cut, cv2.COLOR_RGB2BGR))[1]
+        patch.check_inside(image, photos / patch.photo)
+        cut = image[patch.top : patch.top + patch.size, patch.left : patch.left + patch.size]
         path = out / patch.file
-        with replacing(path) as temporary:
-            temporary.write_bytes(png.tobytes())
+        write_image(path, np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2BGR), np.uint8))
         written.append(path)
     return written
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from bench import patches
 from edge.errors import ToolError, reported
-from edge.files import new_folder, replacing
+from edge.files import new_folder
+from edge.sinks.pictures import write_image
 from edge.sources.images import image_files, read_image
 from train.data.photos import Photo, find_pairs
 from train.data.points import NO_POINTS, PointLabels, read_points
@@ -72,8 +73,7 @@ def labelled_patches(data: Path) -> tuple[list[Window], list[PointLabels]]:
         if patch.photo not in photos:
             photos[patch.photo] = read_image(path)
         photo = photos[patch.photo]
-        if patch.top + patch.size > photo.shape[0] or patch.left + patch.size > photo.shape[1]:
-            raise ToolError(f"{path}: is smaller than the labelled photo; use the original")
+        patch.check_inside(photo, path)
         windows.append(Window(patch.file, photo, patch.top, patch.left, patch.size, patch.size))
     points = read_points(patches.LABELS / "pellets.csv")
     return windows, [points.get(window.name, NO_POINTS) for window in windows]
@@ -140,8 +140,7 @@ def write_beads(data: Path, out: Path) -> None:
             ("masks", photo.mask * np.uint8(255)),
         ):
             (out / kind).mkdir(exist_ok=True)
-            with replacing(out / kind / f"{photo.name}.png") as temporary:
-                cv2.imencode(".png", image)[1].tofile(temporary)
+            write_image(out / kind / f"{photo.name}.png", np.asarray(image, np.uint8))
 
 
 @click.command()

@@ -34,9 +34,9 @@ def photo(tmp_path: Path, sand: Scene) -> Path:
 
 
 @pytest.fixture(scope="session")
-def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rendered_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ten rendered photos of 64x64 px with masks."""
-    folder = tmp_path_factory.mktemp("painted")
+    folder = tmp_path_factory.mktemp("rendered_data")
     for _ in write_photos(folder, count=10, size=64, seed=227):
         pass
     return folder

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,7 @@ class Checkpoint:
         Raises:
             BadArgumentError: it is another network.
         """
-        if {**spec.describe(), "key": "", "title": ""} == {
-            **self.spec.describe(),
-            "key": "",
-            "title": "",
-        }:
+        if replace(spec, key=self.spec.key, title=self.spec.title) == self.spec:
             return self.weights
         if isinstance(spec, MultiResSpec) and isinstance(self.spec, MultiResSpec):
             with contextlib.suppress(ValueError):

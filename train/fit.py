@@ -111,12 +111,12 @@ def fit(
     """
     weights = init.weights_for(spec) if init else None
     resume = _claim(out, spec, recipe, training, validation, settings)
+    sample = training.sample if isinstance(training, Stream) else training
+    normalisation = init.normalisation if init else normalisation_of(sample)
     crops: Crops | RenderedCrops
     if isinstance(training, Stream):
-        normalisation = init.normalisation if init else normalisation_of(training.sample())
         crops = RenderedCrops(training, spec.multiple, settings.crop)
     else:
-        normalisation = init.normalisation if init else normalisation_of(training)
         crops = Crops(training, spec.multiple, settings.crop, normalisation.mean)
     held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
     share = crops.prior()

@@ -6,21 +6,22 @@ train fit --sand sand/ --negatives negatives ...
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.files import new_folder, replacing
-from edge.particles import Particle, find_particles, particle_mask
+from edge.files import new_folder
+from edge.particles import Particle, find_particles, particle_mask, threshold_u8
+from edge.sinks.pictures import write_image
 from edge.sources.images import read_image
-from train.checkpoint import Checkpoint, probability
-from train.data.photos import Photo
+from train.checkpoint import Checkpoint
 from train.data.sand import SCALES, sand_files
-from train.evaluate import predict
+from train.evaluate import probability_maps
 
 # Each photo is looked at in full size, in half, and so on.
 OCTAVES = 4
@@ -64,51 +65,47 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> Mined:
     """
     files = sand_files(places)
     new_folder(out)
-    threshold_u8 = max(1, round(checkpoint.threshold * 255))
+    level = threshold_u8(checkpoint.threshold)
     marked, pixels, crops = 0, 0, 0
-    for path in (path for paths in files for path in paths):
+    # Two walks in step: one goes through the network.
+    views, seen = tee(_views(path for paths in files for path in paths))
+    maps = probability_maps(checkpoint, (image for _, image in seen))
+    for (name, image), found in zip(views, maps, strict=True):
+        particles = find_particles(found, particle_mask(found, level))
+        marked, pixels = marked + len(particles), pixels + found.size
+        for number, window in enumerate(_windows(particles, found.shape)):
+            cut = cv2.cvtColor(image[window], cv2.COLOR_RGB2BGR)
+            write_image(out / f"{name}_{number:02d}.png", np.asarray(cut, np.uint8))
+            crops += 1
+    return Mined(marked, pixels / 1e6, crops)
+
+
+def _views(paths: Iterable[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """A name and an image (H,W,3) RGB of each photo at each of its scales."""
+    for path in paths:
         image = read_image(path)
         for octave in range(OCTAVES):
             scale = 0.5**octave
             if scale < SCALES[0] or min(image.shape[:2]) * scale < SIDE:
                 break
-            small = np.asarray(
-                cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-            )
-            empty = np.zeros(small.shape[:2], np.uint8)
-            logits = next(predict(checkpoint, [Photo(path.stem, small, empty)]))
-            found = probability(logits, checkpoint.prior).numpy()
-            particles = find_particles(found, particle_mask(found, threshold_u8))
-            marked, pixels = marked + len(particles), pixels + empty.size
-            for number, window in enumerate(_windows(particles, empty)):
-                _write(out / f"{path.stem}_{octave}_{number:02d}.png", small[window])
-                crops += 1
-    return Mined(marked, pixels / 1e6, crops)
+            small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            yield f"{path.stem}_{octave}", np.asarray(small, np.uint8)
 
 
 def _windows(
-    particles: Sequence[Particle], seen: NDArray[np.uint8]
+    particles: Sequence[Particle], size_hw: tuple[int, ...]
 ) -> Iterator[tuple[slice, slice]]:
-    """Squares of `SIDE` px around the surest particles; none in a square that came before.
-
-    Args:
-        seen: zeros (H,W), which are set to 1 where a square is.
-    """
+    """Squares of `SIDE` px around the surest particles; none in a square that came before."""
+    seen = np.zeros(size_hw, np.bool_)
     count = 0
     for particle in sorted(particles, key=lambda particle: -particle.mean_probability):
         at = round(particle.y), round(particle.x)
         if count < MOST and not seen[at]:
             top, left = (
                 int(np.clip(middle - SIDE // 2, 0, size - SIDE))
-                for middle, size in zip(at, seen.shape, strict=True)
+                for middle, size in zip(at, size_hw, strict=True)
             )
             window = slice(top, top + SIDE), slice(left, left + SIDE)
-            seen[window] = 1
+            seen[window] = True
             count += 1
             yield window
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    with replacing(path) as temporary:
-        encoded.tofile(temporary)

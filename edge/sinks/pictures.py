@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ class Masks:
 
     def write(self, result: Result) -> None:
         path = self._folder / f"{result.file_stem}.png"
-        _write(path, result.mask, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1])
+        write_image(path, result.mask, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1])
 
     def close(self) -> None:
         pass
@@ -37,7 +38,7 @@ class Overlays:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, result: Result) -> None:
-        _write(
+        write_image(
             self._folder / f"{result.file_stem}.jpg",
             draw_overlay(result),
             [cv2.IMWRITE_JPEG_QUALITY, 90],
@@ -59,7 +60,15 @@ def draw_overlay(result: Result) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def _write(path: Path, image: NDArray[np.uint8], options: list[int]) -> None:
+def write_image(path: Path, image: NDArray[np.uint8], options: Sequence[int] = ()) -> None:
+    """Encode `image` (H,W) or (H,W,3) BGR as the suffix says; an earlier file stays until then.
+
+    Args:
+        options: of `cv2.imencode`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     encoded = cv2.imencode(path.suffix, image, options)[1]
     with replacing(path) as temporary:
         encoded.tofile(temporary)

@@ -18,8 +18,8 @@ def photos(folder: Path, count: int, side: int = 300) -> Path:
     return folder
 
 
-def test_no_photo_is_on_both_sides(painted: Path) -> None:
-    found = of_folder(painted, 4)
+def test_no_photo_is_on_both_sides(rendered_data: Path) -> None:
+    found = of_folder(rendered_data, 4)
     sides = [{crop.name for crop in kind} for kind in (found.calibration, found.held_out)]
     assert not sides[0] & sides[1]
     assert [len(found.calibration), len(found.held_out)] == [CROPS, CROPS]

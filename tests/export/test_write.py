@@ -170,10 +170,10 @@ def test_an_onnx_becomes_an_engine_without_torch(tmp_path: Path) -> None:
     assert "is fp16 already and cannot become int8" in again.output
 
 
-def test_int8_is_calibrated_on_the_users_photos(painted: Path, tmp_path: Path) -> None:
+def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8.onnx"
     (tmp_path / "photos").mkdir()
-    for path in (painted / "images").iterdir():
+    for path in (rendered_data / "images").iterdir():
         shutil.copy(path, tmp_path / "photos")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no photo")
     result = run(
@@ -210,7 +210,7 @@ def test_a_graph_that_differs_from_torch_is_not_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_an_engine_that_costs_too_much_is_not_kept(tmp_path: Path, painted: Path) -> None:
+def test_an_engine_that_costs_too_much_is_not_kept(tmp_path: Path, rendered_data: Path) -> None:
     """Weights beyond float16: the FP16 graph is another network."""
     model = onnx.load(shipped()["quarter_mrunet"])
     for weight in model.graph.initializer:

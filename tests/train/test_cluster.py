@@ -22,7 +22,7 @@ from train.fit import LAST, Settings
 from train.models.catalogue import MODELS
 from train.recipe import RECIPES
 
-SETTINGS = Settings("painted", epochs=10, batch=4, crop=32, devices=1)
+SETTINGS = Settings("rendered_data", epochs=10, batch=4, crop=32, devices=1)
 
 
 def job(data: Path, out: Path, fold: int, settings: Settings = SETTINGS) -> Job:
@@ -56,13 +56,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 @pytest.mark.slow
 def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
-    cluster: Cluster, painted: Path, tmp_path: Path
+    cluster: Cluster, rendered_data: Path, tmp_path: Path
 ) -> None:
     lost_node = cluster.add_node(num_cpus=1)
-    lost, whole = (job(painted, tmp_path / name, 1) for name in ("lost", "whole"))
+    lost, whole = (job(rendered_data, tmp_path / name, 1) for name in ("lost", "whole"))
     command = [
         str(Path(sys.executable).with_name("train")), "crossval", "--model", "quarter_mrunet",
-        "--fold", "1", "--data", str(painted), "--out", str(lost.out), "--ray", cluster.address,
+        "--fold", "1", "--data", str(rendered_data), "--out", str(lost.out),
+        "--ray", cluster.address,
         "--epochs", str(SETTINGS.epochs), "--crop", "32", "--devices", "1",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -89,14 +90,14 @@ def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
 
 
 def test_a_job_that_fails_leaves_the_others_done(
-    cluster: Cluster, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, rendered_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two GPUs, as far as Ray knows, and no CPU to take instead.
     cluster.add_node(num_cpus=0, num_gpus=2)
     # Workers are not in this folder.
     monkeypatch.chdir(tmp_path)
     short = replace(SETTINGS, epochs=1)
-    good, bad = (job(painted, Path("out"), fold, short) for fold in (1, 2))
+    good, bad = (job(rendered_data, Path("out"), fold, short) for fold in (1, 2))
     bad = replace(bad, data=Path("elsewhere"))
     ended = []
 
@@ -127,7 +128,7 @@ def test_no_cluster_is_one_sentence(address: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_job_takes_one_device(painted: Path, tmp_path: Path) -> None:
-    two = job(painted, tmp_path / "out", 1, replace(SETTINGS, devices=2))
+def test_a_job_takes_one_device(rendered_data: Path, tmp_path: Path) -> None:
+    two = job(rendered_data, tmp_path / "out", 1, replace(SETTINGS, devices=2))
     with pytest.raises(BadArgumentError, match="one device"):
         list(run_on_ray([two], "local"))

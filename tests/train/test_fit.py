@@ -259,10 +259,10 @@ def command(data: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in (*words, "--crop", 32, *more)]
 
 
-def test_two_processes_train_one_network(painted: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_network(rendered_data: Path, tmp_path: Path) -> None:
     """Data parallel on the CPU, started as a user starts it: same steps, same batch over all."""
     script = str(Path(sys.executable).with_name("train"))
-    words = command(painted, tmp_path / "run", "--devices", 2)
+    words = command(rendered_data, tmp_path / "run", "--devices", 2)
     done = subprocess.run([script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     kept = load(tmp_path / "run" / LAST)
@@ -271,16 +271,18 @@ def test_two_processes_train_one_network(painted: Path, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "run/settings.json").read_text())["training"]) == 9
 
 
-def test_a_batch_that_does_not_share_out(painted: Path, tmp_path: Path) -> None:
-    words = command(painted, tmp_path / "run", "--devices", 2, "--batch", 3)
+def test_a_batch_that_does_not_share_out(rendered_data: Path, tmp_path: Path) -> None:
+    words = command(rendered_data, tmp_path / "run", "--devices", 2, "--batch", 3)
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 2
     assert "a batch of 3 crops does not share out over 2 devices" in result.output
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoints_whole(painted: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_checkpoints_whole(
+    rendered_data: Path, tmp_path: Path
+) -> None:
     """Room for a checkpoint, but not for Lightning's state, which is three times as large."""
-    words = command(painted, tmp_path / "run")
+    words = command(rendered_data, tmp_path / "run")
     code = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
@@ -306,9 +308,9 @@ train({words!r})
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_a_stopped_run_says_so_in_one_sentence(
-    number: signal.Signals, painted: Path, tmp_path: Path
+    number: signal.Signals, rendered_data: Path, tmp_path: Path
 ) -> None:
-    words = command(painted, tmp_path / "run")
+    words = command(rendered_data, tmp_path / "run")
     words[words.index("--epochs") + 1] = "500"
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("train")), *words],

@@ -115,8 +115,8 @@ def test_points_evaluate_a_checkpoint_and_an_engine(
     assert "--min-diameter is larger" in done.output
 
 
-def test_masks_evaluate_an_engine(painted: Path) -> None:
-    command = ["evaluate", "quarter_mrunet", "--data", str(painted), "--recall", "0.5"]
+def test_masks_evaluate_an_engine(rendered_data: Path) -> None:
+    command = ["evaluate", "quarter_mrunet", "--data", str(rendered_data), "--recall", "0.5"]
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output
     assert "sigmoid > 0.5" not in done.output  # an engine has no plain sigmoid

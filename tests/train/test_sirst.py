@@ -61,9 +61,11 @@ def test_scores_are_of_the_totals() -> None:
     assert (empty.iou(), empty.pd(), empty.fa()) == (0, 0, 0)
 
 
-def test_the_protocol_trains_resumes_and_scores_a_checkpoint(painted: Path, tmp_path: Path) -> None:
+def test_the_protocol_trains_resumes_and_scores_a_checkpoint(
+    rendered_data: Path, tmp_path: Path
+) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
-    shutil.copytree(painted, data)
+    shutil.copytree(rendered_data, data)
     command = ["sirst", str(data), "--model", "quarter_mrunet", "--epochs", "1", "--crop", "64",
                "--out", str(out)]  # fmt: skip
     done = CliRunner().invoke(cli, command)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from train.data.shapes import Floats
-
-Image = NDArray[np.uint8]
+from train.data.shapes import Floats, Image
 
 
 def photograph(rng: np.random.Generator, canvas: Floats) -> Image:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from edge.sources.images import image_files, read_image
+from train.data.photos import find_pairs
 from train.data.shapes import (
     Floats,
     Outline,
@@ -82,29 +82,27 @@ def read_cutouts(folder: Path) -> list[CutOut]:
     """The objects of FOLDER/images under FOLDER/masks that touch no other and no edge.
 
     Raises:
-        ToolError: there is no such folder, or a photo has no mask.
+        ToolError: there is no such folder; or as `find_pairs` and `Pair.load`.
     """
-    files = image_files(folder / "images") if (folder / "images").is_dir() else []
-    if not files:
+    if not (folder / "images").is_dir():
         raise ToolError(
             f"{folder}: has no photos in images/; name a folder with images/ and masks/"
         )
     found = []
-    for path in files:
-        image = read_image(path)
-        mask = read_image(folder / "masks" / f"{path.stem}.png")[..., 0]
-        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+    for photo in (pair.load() for pair in find_pairs(folder)):
+        height_all, width_all = photo.size_hw
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(photo.mask)
         for label in range(1, count):
             x, y, width, height, area = stats[label]
-            inside = x > 1 and y > 1 and x + width < mask.shape[1] - 1
+            inside = x > 1 and y > 1 and x + width < width_all - 1
             # What fills much less than a disc would is no single bead.
-            if not inside or y + height >= mask.shape[0] - 1 or area < 0.7 * width * height:
+            if not inside or y + height >= height_all - 1 or area < 0.7 * width * height:
                 continue
             if min(width, height) < 12:
                 continue
             box = (slice(y - 1, y + height + 1), slice(x - 1, x + width + 1))
             alpha = cv2.GaussianBlur((labels[box] == label).astype(np.float32), (0, 0), 1.0)
-            found.append(CutOut(np.divide(image[box], 255, dtype=np.float32), alpha))
+            found.append(CutOut(np.divide(photo.image[box], 255, dtype=np.float32), alpha))
     return found
 
 

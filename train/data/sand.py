@@ -9,13 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cv2.typing import MatLike
-from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.sources.images import image_files, read_image
-from train.data.shapes import Floats, smooth_noise
-
-Image = NDArray[np.uint8]
+from train.data.shapes import Floats, Image, smooth_noise
 
 # Photos are seen from a tenth of their size, where gravel becomes sand, to half as large again.
 SCALES = (0.1, 1.5)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Outline = NDArray[np.float64]
 Windows = tuple[tuple[slice, slice], tuple[slice, slice]]

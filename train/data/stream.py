@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Stream:
     crops: int = 2000
     validation: int = 64
 
+    @cached_property
     def materials(self) -> Materials:
         """What the scenes are made of, read from disk.
 
@@ -51,6 +53,7 @@ class Stream:
         """Every field, ready for JSON."""
         return asdict(self)
 
+    @cached_property
     def sample(self) -> list[Photo]:
         """A few scenes that stand for all."""
         return self._scenes(SAMPLE_SEED, SAMPLE, SAMPLE_SIDE)
@@ -60,11 +63,10 @@ class Stream:
         return self._scenes(VALIDATION_SEED, self.validation, side)
 
     def _scenes(self, seed: int, count: int, side: int) -> list[Photo]:
-        materials = self.materials()
         found = []
         for index in range(count):
             rng = np.random.default_rng((seed, index))
-            rendered = scene(rng, side, side, materials=materials)
+            rendered = scene(rng, side, side, materials=self.materials)
             found.append(Photo(f"rendered {index}", rendered.image, rendered.mask // 255))
         return found
 
@@ -78,7 +80,6 @@ class RenderedCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, stream: Stream, multiple: int, side: int) -> None:
         self._stream = stream
-        self._materials = stream.materials()
         self._side = -(-side // multiple) * multiple
 
     def __len__(self) -> int:
@@ -88,13 +89,13 @@ class RenderedCrops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles."""
         rng = np.random.default_rng(key)
-        rendered = scene(rng, self._side, self._side, materials=self._materials)
+        rendered = scene(rng, self._side, self._side, materials=self._stream.materials)
         image = torch.from_numpy(rendered.image).permute(2, 0, 1)
         return image, torch.from_numpy(rendered.mask // 255)[None]
 
     def prior(self) -> float:
         """Fraction of particle pixels."""
-        return float(np.mean([photo.mask.mean() for photo in self._stream.sample()]))
+        return float(np.mean([photo.mask.mean() for photo in self._stream.sample]))
 
     def sampler(self, *, seed: int, foreground: float, rank: int, ranks: int) -> StreamSampler:
         """The keys of the epochs; scenes hold particles without being drawn around them."""

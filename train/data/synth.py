@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from train.data.camera import Image, blurred, photograph
+from train.data.camera import blurred, photograph
 from train.data.distractors import scatter_distractors
 from train.data.plastic import Plastic, read_cutouts
 from train.data.sand import SandPhotos, fine_sand, rendered_sand
-from train.data.shapes import Floats
+from train.data.shapes import Floats, Image
 
 # Of the scenes with photos to draw from: rendered sand all the same, and mined negatives.
 RENDERED, MINED = 0.25, 0.35
@@ -91,7 +91,7 @@ def scene(
 def _sand(
     rng: np.random.Generator, height: int, width: int, materials: Materials
 ) -> tuple[Floats, float]:
-    """A canvas, and the share of such canvases that stay clean."""
+    """A canvas, and the fraction of such canvases that stay clean."""
     kind = rng.random()
     if materials.negatives and kind < MINED:
         return materials.negatives.view(rng, height, width), CLEAN_MINED
