@@ -7,21 +7,49 @@ import numpy as np
 
 from train.data.shapes import Floats, Image
 
+# Of the photos: zoomed digitally, or sent by a messenger and enlarged again.
+ZOOMED = 0.4
 
-def photograph(rng: np.random.Generator, canvas: Floats) -> Image:
-    """A scene float32 (H,W,3) RGB 0..1 as a camera would store it, uint8, same geometry."""
+
+def zoom(rng: np.random.Generator) -> float:
+    """How much smaller than its photo a scene was when the sensor saw it, at random; 1 mostly."""
+    return rng.uniform(0.4, 0.75) if rng.random() < ZOOMED else 1.0
+
+
+def photograph(rng: np.random.Generator, canvas: Floats, scale: float = 1.0) -> Image:
+    """A scene float32 (H,W,3) RGB 0..1 as a camera would store it, uint8, same geometry.
+
+    Args:
+        scale: of `zoom`.
+    """
     seen = canvas * _white_balance(rng)
     if rng.random() < 0.3:
         seen *= _vignette(rng, *canvas.shape[:2])
+    height, width = canvas.shape[:2]
+    if scale < 1:
+        size = max(8, round(width * scale)), max(8, round(height * scale))
+        seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.float32)
+    image = _developed(rng, _exposed(rng, seen))
+    if scale < 1:
+        kind = cv2.INTER_CUBIC if rng.random() < 0.6 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=kind), np.uint8)
+        image = _developed(rng, image)
+    return image
+
+
+def _exposed(rng: np.random.Generator, seen: Floats) -> Image:
+    """Through the lens onto a sensor, which adds noise."""
     seen = _lens(rng, seen)
-    # Photos are stored smaller than the sensor, or digitally zoomed: resample and come back.
-    if rng.random() < 0.4:
+    # Photos are stored smaller than the sensor: resample and come back.
+    if rng.random() < 0.3:
         seen = _resampled(seen, rng.uniform(0.45, 0.95))
     noise = rng.uniform(0.002, 0.02) if rng.random() < 0.85 else rng.uniform(0.02, 0.05)
-    seen = seen + rng.standard_normal(canvas.shape, np.float32) * np.float32(noise)
-    image = _stored(seen)
-    if rng.random() < 0.15:
-        image = _demosaiced(image)
+    image = _stored(seen + rng.standard_normal(seen.shape, np.float32) * np.float32(noise))
+    return _demosaiced(image) if rng.random() < 0.15 else image
+
+
+def _developed(rng: np.random.Generator, image: Image) -> Image:
+    """What software makes of it: noise removed, edges sharpened, stored as JPEG."""
     if rng.random() < 0.45:
         image = _denoised(rng, image)
     if rng.random() < 0.5:
@@ -93,7 +121,7 @@ def _denoised(rng: np.random.Generator, image: Image) -> Image:
     """Fine texture wiped away, edges kept, as phones do in dim light."""
     if rng.random() < 0.5:
         return np.asarray(cv2.medianBlur(image, 3), np.uint8)
-    return np.asarray(cv2.bilateralFilter(image, 5, rng.uniform(12, 40), 2.0), np.uint8)
+    return np.asarray(cv2.bilateralFilter(image, 5, rng.uniform(12, 60), 2.0), np.uint8)
 
 
 def _sharpened(rng: np.random.Generator, image: Image) -> Image:

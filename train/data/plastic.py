@@ -113,18 +113,25 @@ class Plastic:
         self._cutouts = cutouts
 
     def scatter(
-        self, rng: np.random.Generator, canvas: Floats, count: int, *, apart: bool = False
+        self,
+        rng: np.random.Generator,
+        canvas: Floats,
+        count: int,
+        *,
+        apart: bool = False,
+        scale: float = 1.0,
     ) -> NDArray[np.uint8]:
         """Draw about `count` particles on the canvas; their mask uint8 (H,W), 0 or 255.
 
         Args:
             apart: without heaps and touching particles.
+            scale: at which the sensor will see the canvas; see `camera.zoom`.
         """
         height, width = canvas.shape[:2]
         mask = np.zeros((height, width), np.uint8)
         bare = canvas.copy()
         # One kind of plastic often dominates a photo, and particles lie in heaps as well as alone.
-        style = _Style.draw(rng)
+        style = replace(_Style.draw(rng), lens_px2=LENS_PX2 / scale**2)
         if apart:
             style = replace(style, heaped=0.0, touching=0.0)
         heaps = [place(rng, canvas) for _ in range(3)]
@@ -165,7 +172,7 @@ class Plastic:
         mean = around.mean(axis=(0, 1))
         light = float(np.clip(0.55 + 0.45 * mean.mean() / max(float(bare.mean()), 1e-3), 0.5, 1.15))
         opacity = rng.uniform(0.45, 0.85) if rng.random() < style.clear else rng.uniform(0.85, 1)
-        visible = opacity * size**2 / (size**2 + LENS_PX2)
+        visible = opacity * size**2 / (size**2 + style.lens_px2)
         for _ in range(4):
             colour = style.colour(rng) * np.float32(light)
             # Small dark specks are grains, as a rule.
@@ -215,7 +222,10 @@ def stands_out(colour: Floats, sand: Floats) -> bool:
 
 @dataclass(frozen=True)
 class _Style:
-    """What the particles of one photo have in common: fractions are 0..1, sizes px."""
+    """What the particles of one photo have in common: fractions are 0..1, sizes px.
+
+    `lens_px2`: square px that light is spread over.
+    """
 
     pellets: float
     fibres: float
@@ -228,6 +238,7 @@ class _Style:
     clear: float
     glossy: float
     favourite: int
+    lens_px2: float = LENS_PX2
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> _Style:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from train.data.camera import blurred, photograph
+from train.data.camera import blurred, photograph, zoom
 from train.data.distractors import scatter_distractors
 from train.data.plastic import Plastic, read_cutouts
 from train.data.sand import SandPhotos, fine_sand, rendered_sand
@@ -84,8 +84,9 @@ def scene(
         # Mostly few, sometimes a heap, and some photos clean.
         per_megapixel = 0.0 if rng.random() < clean else float(np.exp(rng.uniform(3.7, 8.2)))
         particles = int(rng.poisson(per_megapixel * height * width / 1e6))
-    mask = materials.plastic.scatter(rng, canvas, particles)
-    return Scene(photograph(rng, canvas), mask)
+    scale = zoom(rng)
+    mask = materials.plastic.scatter(rng, canvas, particles, scale=scale)
+    return Scene(photograph(rng, canvas, scale), mask)
 
 
 def _sand(
