@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import describe, is_expected, needs, printable, reported
+from edge.terminal import Terminal, configure_logging
 
 if TYPE_CHECKING:
-    from edge.run import Summary
-    from edge.sinks.sink import Result
+    from edge.report import Report
+    from edge.runner import Run
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class Threshold(click.FloatRange):
@@ -32,6 +40,17 @@ class Threshold(click.FloatRange):
         return threshold
 
 
+class Text(click.ParamType):
+    """Anything but nothing, as of a variable that is not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("is empty", param, ctx)
+        return str(value)
+
+
 def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, str] | None:
     """A length such as 3, 3px or 0.15mm as (number, "px" or "mm")."""
     if text is None:
@@ -43,11 +62,17 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 
 
 @click.command()
-@click.option("--camera", type=click.IntRange(min=0), help="Number of a camera.")
-@click.option("--source", help="Image, folder of images, glob of images, or video file.")
+@click.option("--camera", type=Text(), metavar="N", help="Number of a camera, or /dev/videoN.")
+@click.option(
+    "--source",
+    type=Text(),
+    metavar="URI",
+    help="Image, folder of images, glob of images, video file, or camera:N.",
+)
 @click.option(
     "--engine",
     "engine_name",
+    type=Text(),
     default="half_mrunet",
     show_default=True,
     help="Engine file, or a shipped model: half_mrunet, half_mrunet_lite, quarter_mrunet, ...",
@@ -55,19 +80,31 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option(
     "--trust-engine",
     is_flag=True,
-    help="Load a .trt that no sidecar vouches for. A plan can run code when loaded.",
+    help="Load a .trt that no sidecar verifies. Such a file can run code when loaded.",
 )
 @click.option(
     "--cuda",
     type=click.Choice(["pycuda", "cuda-python"]),
-    help="What speaks to the GPU of a .trt.  [default: the first installed]",
+    help="CUDA bindings for a .trt.  [default: the first installed]",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="New folder for overlays, masks, particles.jsonl, particles.csv and "
+    type=Text(),
+    metavar="FOLDER",
+    help="New folder for frames.csv, particles.csv, particles.jsonl, masks, overlays and "
     "summary.json; nothing is written without it.",
 )
+@click.option(
+    "--sink",
+    "sink_uris",
+    type=Text(),
+    metavar="URI",
+    multiple=True,
+    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, masks:FOLDER or "
+    "overlays:FOLDER. Repeatable.",
+)
+@click.option("--no-masks", is_flag=True, help="Leave the masks out of --out.")
+@click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")
 @click.option(
     "--mm-per-pixel",
     type=click.FloatRange(min=0, min_open=True),
@@ -97,21 +134,40 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     "policy_name",
     type=click.Choice(["every", "latest"]),
     help="What becomes of a frame that still waits when the next one comes: 'every' keeps it and "
-    "holds the source up, 'latest' replaces it.  [default: latest for --camera, every for "
-    "--source]",
+    "holds the source up, 'latest' replaces it.  [default: latest for cameras, else every]",
 )
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Process one frame in so many.",
+)
+@click.option("--verbose", is_flag=True, help="Log every step to stderr.")
+@click.option("--log-json", is_flag=True, help="Log as JSON, an object per line.")
+@click.version_option(package_name="microplastic-edge", prog_name="edge-run")
 def edge_run(
-    camera: int | None,
+    camera: str | None,
     source: str | None,
     engine_name: str,
     trust_engine: bool,
     cuda: str | None,
-    out: Path | None,
+    out: str | None,
+    sink_uris: tuple[str, ...],
+    no_masks: bool,
+    no_overlays: bool,
     mm_per_pixel: float | None,
     threshold: float | None,
     min_diameter: tuple[float, str] | None,
     max_diameter: tuple[float, str] | None,
     policy_name: str | None,
+    frames: int | None,
+    seconds: float | None,
+    every: int,
+    verbose: bool,
+    log_json: bool,
 ) -> None:
     """Find microplastic particles in the frames of a camera or a file.
 
@@ -119,7 +175,10 @@ def edge_run(
     edge-run --camera 0 --engine half_mrunet.onnx
     edge-run --source photos/ --out results --mm-per-pixel 0.05
 
-    Ctrl-C ends a run after the frames in work; everything found by then is written.
+    Ctrl-C ends a run after the frames in flight; everything found by then is written.
+
+    Exit code: 0 when every frame was read, 1 after an error or where the source ended early, 2 for
+    bad arguments, 128 plus its number for a signal.
     """
     if (camera is None) == (source is None):
         raise click.UsageError("give either --camera N or --source FILE")
@@ -127,41 +186,105 @@ def edge_run(
     max_px = _pixels("--max-diameter", max_diameter, mm_per_pixel)
     if min_px is not None and max_px is not None and min_px > max_px:
         raise click.UsageError("--min-diameter is above --max-diameter: no particle fits")
-    with reported():
+    configure_logging(verbose=verbose, as_json=log_json)
+    terminal = Terminal()
+    with reported(), contextlib.ExitStack() as opened:
         with needs("cpu"):
-            from edge.engines import open_engine
-            from edge.particles import ParticleFilter
+            from edge.model import load_model
             from edge.pipeline import Policy
-            from edge.run import run
-            from edge.sinks import open_sinks
+            from edge.runner import run
+            from edge.sinks import open_sink, open_sinks
             from edge.sources import open_source
             from edge.sources.camera import CameraSource
-        frames = CameraSource(camera) if camera is not None else open_source(source or "")
-        policy = Policy(policy_name or ("every" if camera is None else "latest"))
-        with contextlib.closing(open_engine(engine_name, trust=trust_engine, cuda=cuda)) as engine:
-            click.echo(f"{engine.info.model} on {engine.device}")
-            wanted = ParticleFilter(threshold or engine.info.threshold, min_px, max_px)
-            sinks = open_sinks(out, mm_per_pixel) if out else []
-            if frames.total is None:
-
-                def report(result: Result) -> None:
-                    click.echo(
-                        f"\rframe {result.frame.index}: {len(result.particles)} particles   ",
-                        nl=False,
-                    )
-
-                summary = run(frames, engine, sinks, policy, report, wanted)
-                click.echo()
-            else:
-                with click.progressbar(length=frames.total, label="frames") as bar:
-
-                    def report(result: Result) -> None:
-                        bar.update(result.frame.index + 1 - bar.pos)
-
-                    summary = run(frames, engine, sinks, policy, report, wanted)
+        if camera is not None:
+            reader = CameraSource(camera)
+            reader.open()
+        else:
+            reader = open_source(source or "")
+        model = load_model(engine_name, trust=trust_engine, cuda=cuda)
+        opened.callback(model.close)
+        terminal.say(f"{model.name} on {model.device}")
+        model.particle_filter(threshold, min_px, max_px)  # before any file is made
+        sinks = [open_sink(uri, mm_per_pixel) for uri in sink_uris]
         if out:
-            summary.write(out / "summary.json")
-        _show(summary, out)
+            sinks += open_sinks(
+                Path(out), mm_per_pixel, masks=not no_masks, overlays=not no_overlays
+            )
+        results = run(
+            reader,
+            model,
+            sinks=sinks,
+            threshold=threshold,
+            min_diameter_px=min_px,
+            max_diameter_px=max_px,
+            policy=Policy(policy_name) if policy_name else None,
+            frames=frames,
+            seconds=seconds,
+            every=every,
+        )
+        code = _follow(results, terminal)
+        if out:
+            results.report().write(Path(out) / "summary.json")
+        _show(results.report(), out, terminal)
+        if code > 128:
+            # The engine may still be at work on a frame; Python would wait for it.
+            terminal.flush()
+            os._exit(code)
+    if code:
+        raise SystemExit(code)
+
+
+def _follow(run: Run, terminal: Terminal) -> int:
+    """Iterate to the end, an error or a signal, and close the run; the exit code."""
+    received: list[int] = []
+    failed = False
+    try:
+        with _signals(run, received, terminal), run:
+            for result in run:
+                due = run.expected
+                of = f" of {due}" if due else ""
+                terminal.progress(
+                    f"frame {result.frame.index + 1}{of}: {len(result.particles)} particles"
+                )
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        failed = True
+        terminal.end_progress()
+        terminal.say(f"Error: {describe(error)}", error=True)
+    else:
+        terminal.end_progress()
+    if received:
+        return 128 + received[0]
+    return int(failed or run.truncated)
+
+
+@contextlib.contextmanager
+def _signals(run: Run, received: list[int], terminal: Terminal) -> Iterator[None]:
+    """Stop the run at the first signal, and end it at once at the second."""
+
+    def handler(number: int, _: object) -> None:
+        received.append(number)
+        if len(received) == 1:
+            run.stop(signal.Signals(number).name)
+            terminal.say("finishing the frame in flight; Ctrl-C again to leave it", error=True)
+        else:
+            run.cancel()
+            raise KeyboardInterrupt
+
+    # One that is ignored, as under nohup, stays so.
+    earlier: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, handler)
+        for number in SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, previous in earlier.items():
+            signal.signal(number, previous)
 
 
 def _pixels(
@@ -178,19 +301,28 @@ def _pixels(
     return round(number, 2)
 
 
-def _show(summary: Summary, out: Path | None) -> None:
+def _show(report: Report, out: str | None, terminal: Terminal) -> None:
     from edge.latency import as_text
 
-    for message in summary.skipped:
-        click.echo(f"skipped {message}", err=True)
-    skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-    click.echo(f"{summary.frames} frames{skipped}, {summary.particles} particles")
-    if age := summary.age_ms:
-        click.echo(
-            f"{summary.frames_per_second:.2f} frames a second ({summary.policy}, "
-            f"{summary.dropped} dropped), known {age['p50']:.0f} ms after they were taken "
-            f"(p99 {age['p99']:.0f}, max {age['max']:.0f})"
+    for problem in report.problems:
+        terminal.say(f"warning: {printable(problem)}", error=True)
+    due = report.frames_expected
+    of = f" of {due}" if due is not None and due != report.frames_processed else ""
+    failed = f", {report.frames_failed} failed" if report.frames_failed else ""
+    frames = "frame" if (due or report.frames_processed) == 1 else "frames"
+    particles = "particle" if report.particles == 1 else "particles"
+    line = f"{report.frames_processed}{of} {frames}{failed}, {report.particles} {particles}"
+    if report.ended == "interrupted":
+        line = f"stopped by {report.reason}: {line}"
+    elif report.ended == "truncated":
+        line = f"the source ended early: {line}"
+    terminal.say(line)
+    if latency := report.end_to_end_ms:
+        terminal.say(
+            f"{report.fps:.2f} FPS ({report.policy}, {report.frames_dropped} dropped), "
+            f"end-to-end latency {latency['p50']:.0f} ms "
+            f"(p99 {latency['p99']:.0f}, max {latency['max']:.0f})"
         )
-    click.echo(as_text(summary.latency_ms))
+        terminal.say(as_text(report.latency_ms))
     if out:
-        click.echo(f"results in {out}")
+        terminal.say(f"results in {printable(out)}")

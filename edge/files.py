@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,39 @@ from edge.errors import BadArgumentError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
     On an error the temporary file is removed and what stood at `path` stays; an `OSError` that
     names no file, as of a full disk, names `path`.
+
+    Args:
+        durable: whether the file survives a power cut once the block is left; costs milliseconds.
     """
     temporary = path.with_name(f".part-{path.name}")
     try:
         yield temporary
+        if durable:
+            sync(temporary)
         temporary.replace(path)
+        if durable:
+            sync(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file or folder written to the disk, where the system can."""
+    # Windows opens no folders.
+    with contextlib.suppress(PermissionError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

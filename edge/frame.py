@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Of a name that becomes part of a file name; file systems take 255 bytes.
+MAX_STEM_BYTES = 120
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """`image` (H,W,3) uint8 RGB; `index` from 0; `name` for the files written about it.
+    """A captured frame.
 
-    `time_s` is Unix time for photos (last change of the file) and cameras (capture), and seconds
-    from the start of the clip for video files.
+    Attributes:
+        image: uint8 (H,W,3) RGB.
+        index: of the frames of its source, from 0.
+        file: path of the file as the user gave it, with `#2` for the second page or frame of an
+            image file; a camera's name.
+        time_s: Unix time for photos (last change of the file) and cameras (capture); seconds from
+            the start of the clip for video files. None where the source has no time stamps.
     """
 
     image: NDArray[np.uint8]
     index: int
-    name: str
-    time_s: float
+    file: str
+    time_s: float | None
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """(height, width), px."""
         height, width = self.image.shape[:2]
         return height, width
+
+    @property
+    def stem(self) -> str:
+        """A name for files about this frame: unique in a run, sorted as the frames are."""
+        kept = "".join(c if c.isprintable() else "_" for c in Path(self.file).stem)
+        kept = kept.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+        return f"{self.index:06d}_{kept}"
+
+
+@dataclass(frozen=True)
+class SkippedFrame:
+    """A frame without a result.
+
+    Attributes:
+        index, file, time_s: as in `Frame`.
+        status: "dropped" for a newer frame, or "failed": it could not be read.
+        reason: why, in a sentence; empty for a dropped frame.
+    """
+
+    index: int
+    file: str
+    time_s: float | None
+    status: Literal["dropped", "failed"]
+    reason: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from array import array
 from collections.abc import Iterator, Mapping
@@ -16,18 +17,20 @@ NEWEST = 10_000
 class Stopwatch:
     """The newest `NEWEST` durations of each stage at least, stages in the order they first ran.
 
-    Stages may run in threads of their own, each stage in one at a time.
+    May be used and read from any thread.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, array[float]] = {}
+        self._lock = threading.Lock()
 
     def add(self, name: str, seconds: float) -> None:
         """Count one run of stage `name`."""
-        durations = self._seconds.setdefault(name, array("d"))
-        durations.append(seconds)
-        if len(durations) == 2 * NEWEST:
-            del durations[:NEWEST]
+        with self._lock:
+            durations = self._seconds.setdefault(name, array("d"))
+            durations.append(seconds)
+            if len(durations) == 2 * NEWEST:
+                del durations[:NEWEST]
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -38,6 +41,8 @@ class Stopwatch:
 
     def milliseconds(self) -> dict[str, dict[str, float]]:
         """Median, 99th percentile and maximum of each stage: p50, p99 and max, ms."""
+        with self._lock:
+            copied = {name: np.array(durations) for name, durations in self._seconds.items()}
         return {
             name: {
                 key: round(float(seconds) * 1e3, 3)
@@ -45,12 +50,12 @@ class Stopwatch:
                     ("p50", "p99", "max"), np.percentile(durations, (50, 99, 100)), strict=True
                 )
             }
-            for name, durations in self._seconds.items()
+            for name, durations in copied.items()
         }
 
 
 def as_text(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
     """What `Stopwatch.milliseconds` returned, as a table for a terminal."""
-    head = f"{'ms a frame':<20}{'p50':>10}{'p99':>10}"
+    head = f"{'ms/frame':<20}{'p50':>10}{'p99':>10}"
     rows = (f"{name:<20}{ms['p50']:>10.2f}{ms['p99']:>10.2f}" for name, ms in latency_ms.items())
     return "\n".join((head, *rows))

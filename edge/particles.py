@@ -50,7 +50,7 @@ class ParticleFilter:
         mask = particle_mask(probability, self.threshold_u8)
         if self.min_diameter_px is None and self.max_diameter_px is None:
             return mask
-        count, at, label = _labelled(mask)
+        count, at, label = labelled(mask)
         diameter = _diameter_px(np.bincount(label, minlength=count))
         low = 0.0 if self.min_diameter_px is None else self.min_diameter_px
         high = math.inf if self.max_diameter_px is None else self.max_diameter_px
@@ -74,7 +74,7 @@ def find_particles(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> l
 
     Ids count from 1, top to bottom.
     """
-    count, at, label = _labelled(mask)
+    count, at, label = labelled(mask)
     rows, columns = np.divmod(at, mask.shape[1])
     area = np.bincount(label, minlength=count)[1:]
     x = np.bincount(label, columns, minlength=count)[1:] / area
@@ -94,7 +94,7 @@ def find_particles(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> l
     ]
 
 
-def _labelled(mask: NDArray[np.uint8]) -> tuple[int, NDArray[np.intp], NDArray[np.int32]]:
+def labelled(mask: NDArray[np.uint8]) -> tuple[int, NDArray[np.intp], NDArray[np.int32]]:
     """Number of labels, background included; flat places of the mask's pixels; their labels."""
     count, labels = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
     # Particles cover under 1% of a frame: look at their pixels only. (As bool: ten times faster.)

@@ -1,9 +1,10 @@
-"""A run's stages side by side: source and engine in threads of their own, the rest in the caller's.
+"""A frame's whole way through a run:
 
-    source -> [one frame] -> engine -> [one map] -> whoever iterates over the pipeline
+    source -> capture queue -> engine -> prediction queue -> particles -> stages -> sink workers
 
-Never more than one item waits between two stages, so memory stays bounded and a run ends soon. An
-end, and the error of a stage, travel the same way as the frames: behind all that came before them.
+Source and engine have threads of their own, and so has each sink; what lies between runs in the
+thread that iterates over the pipeline. Every queue is short, so memory stays bounded and a run ends
+soon. An end, and the error of a thread, travel the same way as the frames: behind all before them.
 """
 
 from __future__ import annotations
@@ -14,206 +15,308 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bounded_queue import BoundedQueue
 from edge.engines.engine import Engine, Frames
-from edge.frame import Frame
+from edge.errors import ToolError, describe, is_expected, printable
+from edge.frame import Frame, SkippedFrame
 from edge.latency import Stopwatch
+from edge.particles import ParticleFilter
+from edge.result import Result
+from edge.sinks.sink import Sink
+from edge.sinks.worker import SinkWorker
 from edge.sources.source import Source
 
 # How long the end of a run waits for a source inside a read, where a camera may hang.
-PATIENCE_S = 1.0
-# How long a waiting main thread may not hear a signal.
-HEARING_S = 0.1
-# How long a frame begun waits for the next, which a GPU could take up meanwhile.
-NEXT_S = 0.005
+SOURCE_TIMEOUT_S = 1.0
+# How long a frame in flight waits for the next, which a GPU could take up meanwhile.
+NEXT_FRAME_TIMEOUT_S = 0.005
 
-T = TypeVar("T")
+# What happens to each result before the sinks get it: none, one or several come of one.
+Stage = Callable[[Result], Iterable[Result]]
 
 
 class Policy(enum.Enum):
     """What becomes of a frame that still waits for the engine when the next one comes."""
 
     EVERY = "every"  # it holds the source up: none is lost
-    LATEST = "latest"  # it is replaced: no result is of an old frame
+    LATEST = "latest"  # it is dropped: no result is of an old frame
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A frame, and when the source handed it over, by `time.perf_counter`."""
+@dataclass
+class Settings:
+    """Of a run. `particle_filter` may be replaced while it runs, from any thread.
 
-    frame: Frame
+    Attributes:
+        frames: stop after so many; None is no limit.
+        seconds: stop after so long.
+        every: process one frame in so many.
+    """
+
+    particle_filter: ParticleFilter
+    policy: Policy
+    frames: int | None = None
+    seconds: float | None = None
+    every: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A captured frame, when it came, by `time.perf_counter`, and what was skipped before it.
+
+    `frame` is None at the end of a source, where only skipped ones are left to tell.
+    """
+
+    frame: Frame | None
     at_s: float
+    skipped: tuple[SkippedFrame, ...]
+
+    def replaced_by(self, newer: Captured) -> Captured:
+        """The newer one, with the account of this one, which is dropped."""
+        skipped = self.skipped
+        if self.frame:
+            frame = self.frame
+            skipped += (SkippedFrame(frame.index, frame.file, frame.time_s, "dropped"),)
+        return replace(newer, skipped=skipped + newer.skipped)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A captured frame and its probability map uint8 (H,W); None where there is no frame."""
+
+    captured: Captured
+    probability: NDArray[np.uint8] | None
+
+
+@dataclass
+class Counts:
+    """Of a run so far. `captured` holds `processed` and those in flight; no other does."""
+
+    captured: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
+    particles: int = 0
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A frame taken and its probability map uint8 (H,W)."""
+class Statistics:
+    """A run so far.
 
-    taken: Taken
-    probability: NDArray[np.uint8]
-
-
-class Slot(Generic[T]):
-    """Room for one item between two stages.
-
-    `dropped` counts the items that were replaced, `error` is what the stage before ended with.
+    Attributes:
+        latency_ms: p50, p99 and max of each stage; stages run at the same time.
+        end_to_end_ms: the same from a frame's capture to its particles; empty without frames.
+        fps: frames processed per second, from the first capture to the last result.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._changed = threading.Condition()
-        self._item: T | None = None
-        self._ended = False
-        self.error: BaseException | None = None
-        self.dropped = 0
-
-    def wait_for_room(self) -> None:
-        """Return once no item waits, or after the end."""
-        with self._changed:
-            self._wait_for(lambda: self._item is None or self._ended)
-
-    def put(self, item: T) -> bool:
-        """Hand `item` over, in its turn or in place of the one that waits; False after the end."""
-        with self._changed:
-            if self._policy is Policy.EVERY:
-                self.wait_for_room()
-            if self._ended:
-                return False
-            self.dropped += self._item is not None
-            self._item = item
-            self._changed.notify_all()
-            return True
-
-    def get(self, within_s: float = math.inf) -> T | None:
-        """The item that waits, or the next; None after the end, or where none comes in time."""
-        with self._changed:
-            self._wait_for(lambda: self._item is not None or self._ended, within_s)
-            item, self._item = self._item, None
-            self._changed.notify_all()
-            return item
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Take nothing more; what waits is still given. Only the first end counts."""
-        with self._changed:
-            if not self._ended:
-                self._ended, self.error = True, error
-                self._changed.notify_all()
-
-    def abandon(self) -> None:
-        """Take nothing more and give nothing more."""
-        with self._changed:
-            self.end()
-            self._item = None
-
-    def _wait_for(self, condition: Callable[[], bool], within_s: float = math.inf) -> None:
-        # Python runs signal handlers between two instructions of the main thread only: one that
-        # arrives just before the wait, or in another thread, would be heard when it ends.
-        end_s = time.perf_counter() + within_s
-        while (left_s := end_s - time.perf_counter()) > 0:
-            if self._changed.wait_for(condition, min(left_s, HEARING_S)):
-                break
+    counts: Counts
+    latency_ms: dict[str, dict[str, float]]
+    end_to_end_ms: dict[str, float]
+    fps: float
 
 
+@dataclass
 class Pipeline:
-    """Iterates over what `engine` makes of the frames of `source`, in their order.
+    """Iterates over what `engine` finds in the frames of `source`, in their order.
 
-    As a context manager it runs the stages; leaving it ends them, wherever they are. The iteration
-    raises what the source or the engine raised, after the results that came before.
+    As a context manager it runs the threads; leaving it ends them, wherever they are, and closes
+    source and sinks. The iteration raises what source or engine raised, after the results that
+    came before, and so does leaving it for a sink.
     """
 
-    def __init__(self, source: Source, engine: Engine, policy: Policy, clock: Stopwatch) -> None:
-        self._source, self._engine, self._clock = source, engine, clock
-        # More than one frame under way makes results older, which cameras do not want.
-        self._depth = engine.depth if policy is Policy.EVERY else 1
-        self._frames: Slot[Taken] = Slot(policy)
+    source: Source
+    engine: Engine
+    settings: Settings
+    sinks: Sequence[Sink] = ()
+    stages: Sequence[Stage] = ()
+    counts: Counts = field(default_factory=Counts)
+    problems: list[str] = field(default_factory=list)
+    stop_reason: str | None = None
+    cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self._timer, self._end_to_end = Stopwatch(), Stopwatch()
+        self._first_s = self._last_s = 0.0
+        # More than one frame in flight makes results older, which cameras do not want.
+        latest = self.settings.policy is Policy.LATEST
+        self._max_in_flight = 1 if latest else self.engine.depth
+        self._captures: BoundedQueue[Captured] = BoundedQueue()
         # A map is never replaced, or its inference would have been for nothing.
-        self._maps: Slot[Mapped] = Slot(Policy.EVERY)
+        self._predictions: BoundedQueue[Prediction] = BoundedQueue()
+        self._workers: list[SinkWorker] = []
         # Daemons: neither a hanging camera nor a hanging GPU keeps a process from ending.
-        self._reading = threading.Thread(target=self._read, name="source", daemon=True)
+        self._capturing = threading.Thread(target=self._capture, name="source", daemon=True)
         self._inferring = threading.Thread(target=self._infer, name="engine", daemon=True)
 
-    @property
-    def dropped(self) -> int:
-        """Frames replaced by newer ones."""
-        return self._frames.dropped
+    def stop(self, reason: str) -> None:
+        """Take no more frames from the source; those captured are finished. From any thread, also
+        in a signal handler. Only the first reason counts."""
+        self.stop_reason = self.stop_reason or reason
+        self._captures.close()
 
-    def stop(self) -> None:
-        """Take no more frames from the source; those taken are finished. Signal handlers may."""
-        self._frames.end()
+    def statistics(self) -> Statistics:
+        """Of the run so far; from any thread."""
+        seconds = self._last_s - self._first_s
+        return Statistics(
+            replace(self.counts),
+            self._timer.milliseconds(),
+            self._end_to_end.milliseconds().get("frame", {}),
+            round(self.counts.processed / seconds, 3) if seconds > 0 else 0.0,
+        )
 
     def __enter__(self) -> Pipeline:
-        self._reading.start()
+        def failed() -> None:
+            self.stop("failed")
+
+        self._workers = [SinkWorker(sink, self._timer, failed) for sink in self.sinks]
+        self._limit = threading.Timer(self.settings.seconds or 0, self.stop, ["limit"])
+        self._limit.daemon = True
+        if self.settings.seconds is not None:
+            self._limit.start()
+        self._capturing.start()
         self._inferring.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._frames.abandon()
-        self._maps.abandon()
+        self._limit.cancel()
+        self._captures.cancel()
+        self._predictions.cancel()
+        self.source.close()
         # Whatever the engine does to a frame has an end, but a second Ctrl-C does not wait for it.
-        self._inferring.join(PATIENCE_S if kind is KeyboardInterrupt else None)
-        self._reading.join(PATIENCE_S)
+        at_once = self.cancelled or kind is KeyboardInterrupt
+        self._inferring.join(SOURCE_TIMEOUT_S if at_once else None)
+        self._capturing.join(SOURCE_TIMEOUT_S)
+        for worker in self._workers:
+            worker.close()
+            self.problems += worker.problems
+        self.problems = [*self.source.problems, *self.problems]
+        errors = [worker.error for worker in self._workers if worker.error]
+        if errors and kind in (None, GeneratorExit):
+            raise errors[0]
 
-    def __iter__(self) -> Iterator[Mapped]:
-        while (mapped := self._maps.get()) is not None:
-            yield mapped
-        if self._maps.error:
-            raise self._maps.error
+    def __iter__(self) -> Iterator[Result]:
+        while (prediction := self._predictions.get()) is not None:
+            captured = prediction.captured
+            for skipped in captured.skipped:
+                self._skip(skipped)
+            if captured.frame is not None and prediction.probability is not None:
+                yield from self._processed(captured.frame, captured.at_s, prediction.probability)
+        if self._predictions.error:
+            raise self._predictions.error
 
-    def _read(self) -> None:
+    def _processed(
+        self, frame: Frame, at_s: float, probability: NDArray[np.uint8]
+    ) -> Iterator[Result]:
+        with self._timer.stage("particles"):
+            results: Iterable[Result] = [
+                Result.of(frame, probability, self.settings.particle_filter)
+            ]
+            for stage in self.stages:
+                results = [out for result in results for out in stage(result)]
+        self._last_s = time.perf_counter()
+        self._first_s = self._first_s or at_s
+        self._end_to_end.add("frame", self._last_s - at_s)
+        self.counts.processed += 1
+        for result in results:
+            self.counts.particles += len(result.particles)
+            with self._timer.stage("queue"):
+                for worker in self._workers:
+                    worker.put(result)
+            yield result
+
+    def _skip(self, skipped: SkippedFrame) -> None:
+        if skipped.status == "dropped":
+            self.counts.dropped += 1
+        else:
+            self.counts.failed += 1
+        for worker in self._workers:
+            worker.put(skipped)
+
+    def _capture(self) -> None:
+        """The source's thread."""
+        settings, skipped = self.settings, list[SkippedFrame]()
+        merge = Captured.replaced_by if settings.policy is Policy.LATEST else None
         try:
-            frames = iter(self._source)
+            frames = iter(self.source)
             start = time.perf_counter()
             while (frame := next(frames, None)) is not None:
+                if frame.index % settings.every:
+                    continue
+                if isinstance(frame, SkippedFrame):
+                    skipped.append(frame)
+                    continue
                 at_s = time.perf_counter()
-                self._clock.add("read", at_s - start)
-                if not self._frames.put(Taken(frame, at_s)):
-                    break
+                self._timer.add("read", at_s - start)
+                if not self._captures.put(Captured(frame, at_s, tuple(skipped)), merge):
+                    return
+                skipped.clear()
+                self.counts.captured += 1
+                if self.counts.captured == settings.frames:
+                    self.stop("limit")
+                    return
                 start = time.perf_counter()
-            self._frames.end()
+            self._end_of_source(skipped)
         except BaseException as error:
-            self._frames.end(error)
+            self._end_of_source(skipped, error)
+
+    def _end_of_source(
+        self, skipped: Sequence[SkippedFrame], error: BaseException | None = None
+    ) -> None:
+        if skipped:
+            self._captures.put(Captured(None, time.perf_counter(), tuple(skipped)))
+        self._captures.close(error)
 
     def _infer(self) -> None:
+        """The engine's thread."""
         try:
             self._infer_all()
-            self._maps.end(self._frames.error)
+            self._predictions.close(self._captures.error)
         except BaseException as error:
-            self._frames.abandon()
-            self._maps.end(error)
+            self._captures.cancel()
+            self._predictions.close(error)
 
     def _infer_all(self) -> None:
-        begun: deque[Taken] = deque()
+        in_flight: deque[Captured] = deque()
         frames: Frames
         frame_hw: tuple[int, int] | None = None
 
         def finish_all_but(count: int) -> None:
-            while len(begun) > count:
+            while len(in_flight) > count:
                 probability = frames.finish()
-                self._maps.put(Mapped(begun.popleft(), probability))
+                self._predictions.put(Prediction(in_flight.popleft(), probability))
 
         with contextlib.ExitStack() as opened:
             while True:
                 # A frame is taken when its map will find room: until then a newer one may come.
-                self._maps.wait_for_room()
-                taken = self._frames.get(NEXT_S if begun else math.inf)
-                if taken is None:
-                    if not begun:
+                self._predictions.wait_for_room()
+                captured = self._captures.get(NEXT_FRAME_TIMEOUT_S if in_flight else math.inf)
+                if captured is None:
+                    if not in_flight:
                         return
                     finish_all_but(0)
                     continue
-                if taken.frame.size_hw != frame_hw:
+                if captured.frame is None:
+                    finish_all_but(0)
+                    self._predictions.put(Prediction(captured, None))
+                    continue
+                if captured.frame.size_hw != frame_hw:
                     finish_all_but(0)
                     opened.close()
-                    frame_hw = taken.frame.size_hw
+                    frame_hw = captured.frame.size_hw
                     frames = opened.enter_context(
-                        self._engine.frames(frame_hw, self._depth, self._clock)
+                        self.engine.frames(frame_hw, self._max_in_flight, self._timer)
                     )
-                frames.start(taken.frame.image)
-                begun.append(taken)
-                finish_all_but(self._depth - 1)
+                try:
+                    frames.start(captured.frame.image)
+                except Exception as error:
+                    if is_expected(error):
+                        file = printable(captured.frame.file)
+                        raise ToolError(f"{file}: {describe(error)}") from error
+                    raise
+                in_flight.append(captured)
+                finish_all_but(self._max_in_flight - 1)

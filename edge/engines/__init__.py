@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.engines.engine import Engine
-from edge.engines.onnx import OnnxEngine
+from edge.engines.onnx import ON_GPU, PROVIDERS, OnnxEngine
 from edge.engines.tensorrt import TensorRtEngine
 from edge.errors import BadArgumentError
 
 BACKENDS: dict[str, Callable[..., Engine]] = {
-    ".onnx": lambda path, **_: OnnxEngine(path),
-    ".trt": TensorRtEngine,
+    ".onnx": lambda path, device, **_: OnnxEngine(path, DEVICES[device]),
+    ".trt": lambda path, device, **options: TensorRtEngine(path, **options),
 }
+# Of ONNX Runtime, by device.
+DEVICES = {"auto": PROVIDERS, "cpu": PROVIDERS[-1:], "gpu": ON_GPU}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -38,10 +40,13 @@ def engine_path(name: str) -> Path:
     return path
 
 
-def open_engine(name: str, *, trust: bool = False, cuda: str | None = None) -> Engine:
+def open_engine(
+    name: str, *, device: str = "auto", trust: bool = False, cuda: str | None = None
+) -> Engine:
     """The engine at a path, or the shipped one of that name.
 
     Args:
+        device: a key of `DEVICES`.
         trust, cuda: of `TensorRtEngine`.
 
     Raises:
@@ -50,4 +55,8 @@ def open_engine(name: str, *, trust: bool = False, cuda: str | None = None) -> E
             for another machine.
     """
     path = engine_path(name)
-    return BACKENDS[path.suffix](path, trust=trust, cuda=cuda)
+    if device not in DEVICES:
+        raise BadArgumentError(f"{device}: no such device; give one of {', '.join(DEVICES)}")
+    if device == "cpu" and path.suffix == ".trt":
+        raise BadArgumentError(f"{name}: a .trt engine needs a GPU; give an .onnx for the CPU")
+    return BACKENDS[path.suffix](path, device=device, trust=trust, cuda=cuda)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.engines.tiled import TiledEngine
-from edge.errors import ToolError, needs
+from edge.errors import ToolError, describe, needs, out_of_memory
 
 PROVIDERS = (
     "TensorrtExecutionProvider",
@@ -46,6 +46,11 @@ class OnnxEngine(TiledEngine):
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.force_spinning_stop", "1")
         available = onnxruntime.get_available_providers()
+        if not any(provider in available for provider in providers):
+            raise ToolError(
+                f"ONNX Runtime {onnxruntime.__version__} has none of {', '.join(providers)}; "
+                f"it has {', '.join(available)}"
+            )
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=[p for p in providers if p in available]
@@ -72,7 +77,8 @@ class OnnxEngine(TiledEngine):
         try:
             probability: NDArray[np.uint8] = self.session.run([OUTPUT], {INPUT: tiles})[0]
         except Exception as error:
-            raise ToolError(f"the engine failed in ONNX Runtime: {_first_line(error)}") from error
+            reason = describe(error) if out_of_memory(error) else _first_line(error)
+            raise ToolError(f"the engine failed in ONNX Runtime: {reason}") from error
         return probability
 
 

@@ -1,78 +1,99 @@
-"""One line a particle: particles.jsonl and particles.csv."""
+"""Records as text: a row per particle (JSON Lines or CSV), a row per frame (CSV)."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.frame import Frame
-from edge.particles import Particle
-from edge.sinks.sink import Result
+from edge.errors import printable
+from edge.files import sync
+from edge.frame import SkippedFrame
+from edge.result import COLUMNS, MM_COLUMNS, Result
+from edge.sinks.sink import Sink
 
-COLUMNS = (
-    "frame",
-    "name",
-    "time_s",
-    "id",
-    "x_px",
-    "y_px",
-    "area_px",
-    "diameter_px",
-    "mean_probability",
-)
-MM_COLUMNS = ("x_mm", "y_mm", "area_mm2", "diameter_mm")
+FRAME_COLUMNS = ("frame", "file", "time_s", "width", "height", "particles", "status", "reason")
 
 
-def record(frame: Frame, particle: Particle, mm_per_pixel: float | None) -> dict[str, Any]:
-    """One particle as a flat row; lengths also in mm, areas in mm2, where the scale is known."""
-    row = {
-        "frame": frame.index,
-        "name": frame.name,
-        "time_s": round(frame.time_s, 3),
-        "id": particle.id,
-        "x_px": particle.x,
-        "y_px": particle.y,
-        "area_px": particle.area_px,
-        "diameter_px": particle.diameter_px,
-        "mean_probability": particle.mean_probability,
-    }
-    if mm_per_pixel is not None:
-        row["x_mm"] = round(particle.x * mm_per_pixel, 4)
-        row["y_mm"] = round(particle.y * mm_per_pixel, 4)
-        row["area_mm2"] = round(particle.area_px * mm_per_pixel**2, 6)
-        row["diameter_mm"] = round(particle.diameter_px * mm_per_pixel, 4)
-    return row
+class JsonLinesSink(Sink):
+    """A JSON object per particle and line, as `Result.records`; named *.part until the end."""
 
-
-class Records:
-    """particles.jsonl and particles.csv; named *.part until the run is over."""
-
-    def __init__(self, folder: Path, mm_per_pixel: float | None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, mm_per_pixel: float | None = None) -> None:
+        self.name = path.name
         self._mm_per_pixel = mm_per_pixel
-        self._columns = COLUMNS if mm_per_pixel is None else COLUMNS + MM_COLUMNS
-        self._jsonl = _WholeLines(folder / "particles.jsonl")
-        self._csv = _WholeLines(folder / "particles.csv")
-        self._csv.append(",".join(self._columns) + "\n")
+        self._file = _AppendOnlyFile(path)
 
     def write(self, result: Result) -> None:
-        rows = [record(result.frame, p, self._mm_per_pixel) for p in result.particles]
-        self._jsonl.append("".join(json.dumps(row) + "\n" for row in rows))
-        table = io.StringIO()
-        csv.DictWriter(table, self._columns, lineterminator="\n").writerows(rows)
-        self._csv.append(table.getvalue())
+        """As `Sink.write`."""
+        rows = map(_printable, result.records(self._mm_per_pixel))
+        self._file.append("".join(json.dumps(row) + "\n" for row in rows))
 
     def close(self) -> None:
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._csv.close)
-            stack.callback(self._jsonl.close)
+        """As `Sink.close`."""
+        self._file.close()
 
 
-class _WholeLines:
+class CsvSink(Sink):
+    """A row per particle, as `Result.records`; named *.part until the end."""
+
+    def __init__(self, path: Path, mm_per_pixel: float | None = None) -> None:
+        self.name = path.name
+        self._mm_per_pixel = mm_per_pixel
+        columns = COLUMNS if mm_per_pixel is None else COLUMNS + MM_COLUMNS
+        self._table = _Table(path, columns)
+
+    def write(self, result: Result) -> None:
+        """As `Sink.write`."""
+        self._table.append(result.records(self._mm_per_pixel))
+
+    def close(self) -> None:
+        """As `Sink.close`."""
+        self._table.close()
+
+
+class FrameCsvSink(Sink):
+    """A row per frame, also for those without particles and those that were skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._table = _Table(path, FRAME_COLUMNS)
+
+    def write(self, result: Result) -> None:
+        """As `Sink.write`."""
+        height, width = result.frame.size_hw
+        row = {
+            "width": width,
+            "height": height,
+            "particles": len(result.particles),
+            "status": "processed",
+        }
+        self._append(result.frame.index, result.frame.file, result.frame.time_s, row)
+
+    def skip(self, frame: SkippedFrame) -> None:
+        """As `Sink.skip`."""
+        row = {"status": frame.status, "reason": frame.reason}
+        self._append(frame.index, frame.file, frame.time_s, row)
+
+    def close(self) -> None:
+        """As `Sink.close`."""
+        self._table.close()
+
+    def _append(
+        self, index: int, file: str, time_s: float | None, more: Mapping[str, Any]
+    ) -> None:
+        time_s = None if time_s is None else round(time_s, 6)
+        self._table.append([{"frame": index, "file": file, "time_s": time_s, **more}])
+
+
+def _printable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose texts hold no control characters and no bytes that are not UTF-8."""
+    return {k: printable(v) if isinstance(v, str) else v for k, v in row.items()}
+
+
+class _AppendOnlyFile:
     """A text file that never ends in half an entry, not even on a full disk."""
 
     def __init__(self, path: Path) -> None:
@@ -85,10 +106,31 @@ class _WholeLines:
         try:
             while left:
                 left = left[self._file.write(left) :]
-        except OSError:
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
             self._file.truncate(begin)
             raise
 
     def close(self) -> None:
+        written = Path(self._file.name)
         self._file.close()
-        Path(self._file.name).rename(self._path)
+        sync(written)
+        written.rename(self._path)
+        sync(self._path.parent)
+
+
+class _Table:
+    """A CSV file with a header."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._file = _AppendOnlyFile(path)
+        self._file.append(",".join(columns) + "\n")
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, lineterminator="\n").writerows(map(_printable, rows))
+        self._file.append(text.getvalue())
+
+    def close(self) -> None:
+        self._file.close()

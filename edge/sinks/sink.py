@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge.frame import Frame
-from edge.particles import Particle
+from edge.frame import SkippedFrame
+from edge.result import Result
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was found in one frame; `mask` (H,W) uint8 is 255 where a particle is, else 0."""
+class Sink(ABC):
+    """Takes what becomes of each frame, in order, in a thread of its own.
 
-    frame: Frame
-    mask: NDArray[np.uint8]
-    particles: list[Particle]
+    Attributes:
+        name: for messages and timings.
+        on_error: whether a failed write ends the run, or costs that result only and is counted.
+            What cannot be written of one result alone (`ToolError`) never ends the run.
+    """
 
-    @property
-    def file_stem(self) -> str:
-        """A name for files about this frame: unique in a run, sorted as the frames are."""
-        return f"{self.frame.index:06d}_{self.frame.name}"
+    name: str
+    on_error: ClassVar[Literal["fail", "drop"]] = "fail"
 
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Write what was found in a frame.
 
-class Sink(Protocol):
-    """Takes results one by one; `close` finishes what it wrote, also after an error."""
+        Raises:
+            OSError: nothing can be written any more.
+            ToolError: this result cannot be written.
+        """
 
-    def write(self, result: Result) -> None: ...
+    def skip(self, frame: SkippedFrame) -> None:
+        """Take note of a frame without a result; as `write`."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finish what was written, also after an error; called once."""

@@ -2,65 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
-from edge.frame import Frame
+from edge.errors import BadArgumentError, ToolError, describe, is_expected, out_of_memory
+from edge.frame import Frame, SkippedFrame
+from edge.sources.source import Source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+# Files that operating systems leave in folders of photos.
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+# Of sensors whose values are stored in 16 bits.
+BIT_DEPTHS = (10, 12, 14, 16)
+_READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+# In JPEG data, what ends a run of coded pixels: any marker but a stuffed zero or a restart.
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """(H,W,3) uint8 RGB; grey and 16-bit images are converted, transparency is dropped.
+    """The only image of a file, (H,W,3) uint8 RGB; grey is converted, transparency is dropped.
+
+    Values of more than 8 bits are scaled, see `to_uint8`.
 
     Raises:
-        ToolError: the file cannot be read or is no image.
+        ToolError: the file cannot be read, is no image, is damaged, or holds several.
     """
+    pages = read_pages(path)
+    image, _ = next(pages)
+    if next(pages, None) is not None:
+        raise ToolError(f"{path}: holds several images; save each as a file of its own")
+    return image
+
+
+def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """Every image of a file, as `read_image`, with a note on how it was read, mostly empty.
+
+    Raises:
+        ToolError: the file cannot be read, is no image, or is damaged.
+    """
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        encoded = np.fromfile(path, np.uint8)
+        # Unlike np.fromfile, this waits for no writer where a FIFO stands in place of the file.
+        if not path.is_file():
+            raise ToolError(f"{path}: is not a file")
+        data = path.read_bytes()
     except OSError as error:
         raise ToolError(f"{path}: {error.strerror}") from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image is None:
-        raise ToolError(f"{path}: not a readable image (damaged, or not an image at all)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    if _is_cut_off(data):
+        raise ToolError(f"{path}: not a readable image (it is cut off)")
+    try:
+        for number, image in enumerate(_decoded(data), 1):
+            where = f"{path}#{number}" if number > 1 else str(path)
+            rgb, note = to_uint8(np.asarray(image), where)
+            yield np.asarray(cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB), np.uint8), note
+    except cv2.error as error:
+        if out_of_memory(error):
+            raise ToolError(f"{path}: {describe(error)}") from error
+        reason = "more pixels than OpenCV reads" if "PIXELS" in str(error) else "damaged"
+        raise ToolError(f"{path}: not a readable image ({reason})") from error
+
+
+def to_uint8(image: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8], str]:
+    """An image of any depth as uint8, and a note where that took a guess.
+
+    uint16 values are those of a sensor of 10, 12, 14 or 16 bits: the fewest that hold the largest
+    value. Floats are 0..1.
+
+    Raises:
+        ToolError: floats outside 0..1, or another type; it names `where`.
+    """
+    if image.dtype == np.uint8:
+        return image.astype(np.uint8, copy=False), ""
+    highest = float(image.max())
+    if image.dtype == np.uint16:
+        bits = next(bits for bits in BIT_DEPTHS if highest < 1 << bits)
+        note = f"{where}: values up to {highest:.0f} of 65535, read as {bits}-bit" * (bits < 16)
+        return np.rint(image * (255 / ((1 << bits) - 1))).astype(np.uint8), note
+    lowest = float(image.min())
+    if image.dtype.kind == "f" and 0 <= lowest and highest <= 1:
+        return np.rint(image * 255).astype(np.uint8), ""
+    raise ToolError(
+        f"{where}: holds {image.dtype} values from {lowest:g} to {highest:g}; "
+        f"save it with 8 or 16 bits, or as float values from 0 to 1"
+    )
 
 
 def image_files(folder: Path) -> list[Path]:
     """Image files directly in `folder`, by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in folder.iterdir() if _is_image(p))
 
 
-class ImageSource:
-    """Frames from image files; an unreadable one among several is skipped and named."""
+class ImageSource(Source):
+    """Frames from image files; an unreadable one among several fails alone.
 
-    time_base = "unix"
+    Args:
+        ignored: files and folders that were passed over.
+    """
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, uri: str, paths: Sequence[Path], ignored: Sequence[Path] = ()) -> None:
+        super().__init__(uri)
         self._paths = paths
-        self.total: int | None = len(paths)
-        self.skipped: list[str] = []
+        self.expected = len(paths)
+        if ignored:
+            kinds = Counter("folder" if p.is_dir() else p.suffix or "other" for p in ignored)
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            self.problems.append(f"not read: {counts} (kinds read: {', '.join(sorted(SUFFIXES))})")
 
-    def __iter__(self) -> Iterator[Frame]:
+    @classmethod
+    def from_file(cls, uri: str) -> ImageSource:
+        """Of one image file."""
+        return cls(uri, [Path(uri)])
+
+    @classmethod
+    def from_folder(cls, uri: str) -> ImageSource:
+        """Of the images directly in a folder.
+
+        Raises:
+            BadArgumentError: there is none.
+        """
+        inside = [p for p in Path(uri).iterdir() if not _is_system_file(p)]
+        return cls._chosen(uri, inside, f"{uri}: the folder holds no image")
+
+    @classmethod
+    def from_glob(cls, uri: str) -> ImageSource:
+        """Of the images that a glob matches.
+
+        Raises:
+            BadArgumentError: there is none.
+        """
+        found = [Path(p) for p in glob.iglob(uri, recursive=True)]
+        return cls._chosen(uri, [p for p in found if not p.is_dir()], f"{uri}: matches no image")
+
+    @classmethod
+    def _chosen(cls, uri: str, found: Sequence[Path], message: str) -> ImageSource:
+        paths = sorted(p for p in found if _is_image(p))
+        if not paths:
+            raise BadArgumentError(f"{message} ({', '.join(sorted(SUFFIXES))})")
+        return cls(uri, paths, sorted(set(found) - set(paths)))
+
+    def __iter__(self) -> Iterator[Frame | SkippedFrame]:
         """Raises ToolError where not one image can be read."""
-        read = 0
-        for index, path in enumerate(self._paths):
+        index = read = 0
+        for path in self._paths:
+            number = 0
             try:
-                image = read_image(path)
-                time_s = path.stat().st_mtime
-            except (ToolError, OSError) as error:
-                if len(self._paths) == 1:
+                for number, (image, note) in enumerate(read_pages(path), 1):
+                    if note:
+                        self.problems.append(note)
+                    if number > 1:
+                        self.expected = (self.expected or 0) + 1
+                    name = f"{path}#{number}" if number > 1 else str(path)
+                    yield Frame(image, index, name, path.stat().st_mtime)
+                    index, read = index + 1, read + 1
+            except Exception as error:
+                if len(self._paths) == 1 or not is_expected(error):
                     raise
-                self.skipped.append(str(error))
-                continue
-            read += 1
-            yield Frame(image, index, path.stem, time_s)
+                reason = describe(error)
+                self.problems.append(reason)
+                if not number:
+                    yield SkippedFrame(index, str(path), None, "failed", reason)
+                    index += 1
         if not read:
-            raise ToolError(
-                f"{self._paths[0].parent}: none of {len(self._paths)} images is readable"
-            )
+            raise ToolError(f"{self.uri}: none of {len(self._paths)} images is readable")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not _is_system_file(path) and path.is_file()
+
+
+def _is_system_file(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
+
+
+def _decoded(data: bytes) -> Iterator[MatLike]:
+    """The images of a file, BGR of any depth.
+
+    Raises:
+        cv2.error: it is damaged, or no image.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    if data[:4] in (b"II*\0", b"MM\0*"):  # TIFF: page by page, stacks are large
+        page = 0
+        while (found := cv2.imdecodemulti(buffer, _READ_FLAGS, range=(page, page + 1)))[0]:
+            yield from found[1]
+            page += 1
+        if page:
+            return
+    elif b"acTL" in data[:1024] or b"ANIM" in data[:1024]:  # animated PNG or WebP
+        found = cv2.imdecodemulti(buffer, _READ_FLAGS)
+        if found[0]:
+            yield from found[1]
+            return
+    image = cv2.imdecode(buffer, _READ_FLAGS) if data else None
+    if image is None:
+        raise cv2.error("no image")
+    yield image
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a JPEG file ends before its picture does, which decoders fill up with grey."""
+    if data[:3] != b"\xff\xd8\xff":
+        return False
+    at = 2
+    while 0 <= at and data[at : at + 1] == b"\xff":
+        marker = data[at + 1 : at + 2]
+        if marker == b"\xd9":
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == b"\xda":
+            found = _JPEG_MARKER.search(data, at)
+            at = found.start() if found else -1
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import ClassVar, Literal
 
 # FFmpeg's own complaints would stand between ours; it reads this when a capture is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from edge.frame import Frame
+from edge.frame import Frame, SkippedFrame
+from edge.sources.source import Source
+
+# Reads that may fail in a row where the number of frames is not known.
+MAX_FAILED_READS = 30
+# Containers that count by their duration are a little wrong.
+COUNT_TOLERANCE = 0.02
 
 
 def open_capture(source: str | int) -> cv2.VideoCapture:
@@ -24,38 +30,63 @@ def open_capture(source: str | int) -> cv2.VideoCapture:
 
 
 def read_rgb(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
-    """The next frame (H,W,3) uint8 RGB; None at the end."""
-    more, image = capture.read()
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8) if more else None
+    """The next frame (H,W,3) uint8 RGB; None where it cannot be read, or at the end."""
+    try:
+        more, image = capture.read()
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8) if more else None
+    except cv2.error:
+        return None
 
 
-class VideoSource:
-    """Every frame of a video file.
+class VideoSource(Source):
+    """Every frame of a video file."""
 
-    Raises:
-        ToolError: the file is no video that OpenCV can read.
-    """
+    time_base: ClassVar[Literal["unix", "clip"]] = "clip"
 
-    time_base = "clip"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._capture = open_capture(str(path))
+    def open(self) -> None:
+        """Raises ToolError where the file is no video that OpenCV can read."""
+        self._capture = open_capture(self.uri)
         if not self._capture.isOpened():
-            raise ToolError(f"{path}: neither an image nor a video that OpenCV can read")
+            raise ToolError(f"{self.uri}: neither an image nor a video that OpenCV can read")
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.total = count if count > 0 else None
-        self.skipped: list[str] = []
+        self.expected = count if count > 0 else None
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frame | SkippedFrame]:
         """Raises ToolError where the file holds no frame."""
-        index = 0
+        index = read = failed = 0
+        last_s = -1.0
         try:
-            while (image := read_rgb(self._capture)) is not None:
+            while True:
+                image = read_rgb(self._capture)
+                if image is None:
+                    failed += 1
+                    if failed > self._may_fail(index):
+                        break
+                    continue
+                # The file goes on: what failed before was damaged, not the end.
+                for _ in range(failed):
+                    yield SkippedFrame(index, self.uri, None, "failed", "could not be decoded")
+                    index += 1
+                failed = 0
                 time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                yield Frame(image, index, self._path.stem, time_s)
-                index += 1
+                yield Frame(image, index, self.uri, time_s if time_s > last_s else None)
+                index, read, last_s = index + 1, read + 1, max(last_s, time_s)
         finally:
             self._capture.release()
-        if not index:
-            raise ToolError(f"{self._path}: holds no readable frame")
+        if not read:
+            raise ToolError(f"{self.uri}: holds no readable frame")
+        if index > read:
+            self.problems.append(f"{self.uri}: {index - read} of its frames could not be decoded")
+        if read > 1 and not last_s:
+            self.problems.append(f"{self.uri}: has no time stamps")
+        if self.expected is not None and index < self.expected:
+            missing = self.expected - index
+            self.truncated = missing > max(1, COUNT_TOLERANCE * self.expected)
+            self.problems.append(
+                f"{self.uri}: {index} of {self.expected} frames"
+                + ("; the file seems to be cut off" if self.truncated else "")
+            )
+
+    def _may_fail(self, index: int) -> int:
+        """Reads that may fail in a row before the file is taken to be over."""
+        return MAX_FAILED_READS if self.expected is None else self.expected - index - 1

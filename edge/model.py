@@ -1,0 +1,179 @@
+"""A network that is ready to run, called like a function."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.engines import engine_path, open_engine
+from edge.engines.engine import Frames, through
+from edge.errors import BadArgumentError
+from edge.frame import Frame
+from edge.latency import Stopwatch
+from edge.particles import ParticleFilter
+from edge.result import Result
+from edge.sources.images import read_image
+
+Image = str | PathLike[str] | NDArray[np.uint8]
+
+
+class Model:
+    """A network in an engine; see `load_model`.
+
+    May be called from several threads, which then take turns.
+
+    Attributes:
+        engine: what runs it.
+        path: of the engine's file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: Literal["auto", "cpu", "gpu"] = "auto",
+        trust: bool = False,
+        cuda: str | None = None,
+    ) -> None:
+        self.path = engine_path(name)
+        self.engine = open_engine(name, device=device, trust=trust, cuda=cuda)
+        self._lock = threading.Lock()
+        self._opened = contextlib.ExitStack()
+        self._frames: tuple[tuple[int, int], Frames] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the network, such as half_mrunet."""
+        return self.engine.info.model
+
+    @property
+    def device(self) -> str:
+        """Where it runs, in words."""
+        return self.engine.device
+
+    def particle_filter(
+        self,
+        threshold: float | None = None,
+        min_diameter_px: float | None = None,
+        max_diameter_px: float | None = None,
+    ) -> ParticleFilter:
+        """What is reported as a particle; the threshold is the engine's own when not given.
+
+        Raises:
+            BadArgumentError: a value is out of range, or the engine's threshold is not known.
+        """
+        if threshold is None:
+            threshold = self.engine.info.threshold
+        if threshold is None:
+            raise BadArgumentError(
+                f"{self.path}: has no metadata, so its threshold is not known; give one above 0, "
+                f"at most 1"
+            )
+        if not 0 < threshold <= 1:
+            raise BadArgumentError(f"a threshold of {threshold} is not above 0 and at most 1")
+        low, high = min_diameter_px or 0.0, max_diameter_px
+        if low < 0 or (high is not None and not low <= high):
+            raise BadArgumentError(f"no particle has a diameter from {low} to {high} px")
+        return ParticleFilter(threshold, min_diameter_px, max_diameter_px)
+
+    @overload
+    def __call__(self, image: Sequence[Image], **limits: float | None) -> list[Result]: ...
+
+    @overload
+    def __call__(self, image: Image, **limits: float | None) -> Result: ...
+
+    def __call__(
+        self, image: Image | Sequence[Image], **limits: float | None
+    ) -> Result | list[Result]:
+        """Find the particles of an image, or of each of a list.
+
+        Args:
+            image: path of an image file, or uint8 (H,W,3) RGB; grey (H,W) is taken too, and of
+                RGBA the colours.
+            limits: `threshold`, `min_diameter_px` and `max_diameter_px`, as in `particle_filter`.
+
+        Raises:
+            BadArgumentError: an array is of another kind; or as `particle_filter`.
+            ToolError: a file cannot be read, or the engine fails.
+        """
+        particle_filter = self.particle_filter(**limits)
+        if isinstance(image, list | tuple):
+            return [self._one(one, i, particle_filter) for i, one in enumerate(image)]
+        return self._one(image, 0, particle_filter)
+
+    def close(self) -> None:
+        """Free what it holds; it cannot be called any more."""
+        with self._lock:
+            self._opened.close()
+            self.engine.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _one(self, image: Any, index: int, particle_filter: ParticleFilter) -> Result:
+        if isinstance(image, str | PathLike):
+            path = Path(image)
+            frame = Frame(read_image(path), index, str(path), path.stat().st_mtime)
+        else:
+            frame = Frame(as_rgb(image), index, "array", None)
+        with self._lock:
+            if self._frames is None or self._frames[0] != frame.size_hw:
+                self._opened.close()
+                frames = self.engine.frames(frame.size_hw, 1, Stopwatch())
+                self._frames = frame.size_hw, self._opened.enter_context(frames)
+            probability = through(self._frames[1], frame.image)
+        return Result.of(frame, probability, particle_filter)
+
+
+def load_model(
+    name: str | PathLike[str] = "half_mrunet",
+    *,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+    trust: bool = False,
+    cuda: str | None = None,
+) -> Model:
+    """A shipped model by name, or an engine file (.onnx, .trt).
+
+    Args:
+        device: "auto" is the fastest that is there.
+        trust: load a .trt without a sidecar that verifies it; such a file can run code.
+        cuda: the package with the CUDA bindings for a .trt; None is the first installed.
+
+    Raises:
+        BadArgumentError: there is no such name or file.
+        ToolError: the file is damaged, its backend is not installed, it was built for another
+            machine, or there is no such device.
+    """
+    return Model(str(name), device=device, trust=trust, cuda=cuda)
+
+
+def as_rgb(image: Any) -> NDArray[np.uint8]:
+    """An array as uint8 (H,W,3) RGB.
+
+    Raises:
+        BadArgumentError: it is not uint8, or of another shape.
+    """
+    if not isinstance(image, np.ndarray):
+        raise BadArgumentError(f"an image is a path or an array, not {type(image).__name__}")
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise BadArgumentError(
+            f"an image is a uint8 array (H,W,3) in RGB, not {image.dtype} of shape {image.shape}"
+        )
+    if not image.size:
+        raise BadArgumentError(f"an image of shape {image.shape} holds no pixels")
+    if channels == 1:
+        grey = image.reshape(image.shape[:2])
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.ascontiguousarray(image[..., :3])

@@ -1,0 +1,88 @@
+"""What a run did: summary.json, always written, also after an error or an interrupt."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from edge.files import write_json
+
+Ended = Literal["complete", "limit", "truncated", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        ended: "complete": every frame of the source; "limit": as many as were asked for, or as
+            fit into the time; "truncated": the source ended long before the expected number;
+            "interrupted": stopped from outside; "failed": by an error.
+        reason: the error, or the signal; None where there is none.
+        source: as the user gave it.
+        started, finished: UTC, ISO 8601.
+        engine_sha256: of the engine's file.
+        source_sha256: of the FP32 graph that the engine was made from.
+        threshold, min_diameter_px, max_diameter_px: of `ParticleFilter`, at the end.
+        frames_expected: where the source knows; of those asked for.
+        frames_processed, frames_dropped, frames_failed: with a result; replaced by newer ones
+            before the engine took them; not readable. Those expected and in none of the three were
+            not reached.
+        problems: what was not read, not written, or is doubtful, a sentence each.
+        time_base: what the frames' times count from, "unix" or "clip".
+        fps: frames processed per second, from the first capture to the last result.
+        end_to_end_ms: p50, p99 and max of the time from a frame's capture to its particles; empty
+            without frames.
+        latency_ms: the same of each stage; stages run at the same time.
+        versions: of what took part.
+    """
+
+    ended: Ended
+    reason: str | None
+    source: str
+    started: str
+    finished: str
+    model: str
+    engine: str
+    engine_sha256: str
+    source_sha256: str
+    device: str
+    policy: str
+    every: int
+    threshold: float
+    min_diameter_px: float | None
+    max_diameter_px: float | None
+    frames_expected: int | None
+    frames_processed: int
+    frames_dropped: int
+    frames_failed: int
+    particles: int
+    problems: list[str]
+    time_base: str
+    fps: float
+    end_to_end_ms: dict[str, float]
+    latency_ms: dict[str, dict[str, float]]
+    versions: dict[str, str]
+
+    def describe(self) -> dict[str, Any]:
+        """Every attribute, ready for JSON."""
+        return asdict(self)
+
+    def write(self, path: Path) -> None:
+        """As JSON; an earlier file stays whole until the new one is."""
+        write_json(path, self.describe())
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the installed packages that a run may use."""
+    found = {"python": platform.python_version()}
+    for name in ("microplastic-edge", "numpy", "opencv-python-headless", "opencv-python",
+                 "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx"):  # fmt: skip
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,160 @@
+"""What was found in one frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import MissingPackageError
+from edge.frame import Frame
+from edge.particles import Particle, ParticleFilter, find_particles, labelled
+from edge.visualisation import draw_overlay
+
+# Digits of lengths and areas in mm: more than any scale is known to.
+MM_DIGITS = 6
+COLUMNS = ("frame", "file", "time_s", "id", "x_px", "y_px", "area_px", "diameter_px",
+           "mean_probability")  # fmt: skip
+MM_COLUMNS = ("mm_per_pixel", "x_mm", "y_mm", "area_mm2", "diameter_mm")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A frame and what was found in it.
+
+    Attributes:
+        probability: uint8 (H,W), 0..255 for 0..1.
+        particle_filter: threshold and size limits that were used.
+        mask: uint8 (H,W), 255 on particles, else 0.
+    """
+
+    frame: Frame
+    probability: NDArray[np.uint8]
+    particle_filter: ParticleFilter
+    mask: NDArray[np.uint8]
+    particles: list[Particle]
+
+    @classmethod
+    def of(
+        cls, frame: Frame, probability: NDArray[np.uint8], particle_filter: ParticleFilter
+    ) -> Result:
+        """Find the particles of a probability map."""
+        mask = particle_filter.mask(probability)
+        return cls(frame, probability, particle_filter, mask, find_particles(probability, mask))
+
+    def records(self, mm_per_pixel: float | None = None) -> list[dict[str, Any]]:
+        """A flat row per particle, as in particles.csv; `pandas.DataFrame` takes the list.
+
+        Args:
+            mm_per_pixel: adds the scale, lengths in mm and areas in mm2.
+        """
+        return [self._record(particle, mm_per_pixel) for particle in self.particles]
+
+    def _record(self, particle: Particle, mm_per_pixel: float | None) -> dict[str, Any]:
+        row = {
+            "frame": self.frame.index,
+            "file": self.frame.file,
+            "time_s": None if self.frame.time_s is None else round(self.frame.time_s, 6),
+            # Unique in a run, and no number to any reader of tables.
+            "id": f"{self.frame.index:06d}-{particle.id:04d}",
+            "x_px": particle.x,
+            "y_px": particle.y,
+            "area_px": particle.area_px,
+            "diameter_px": particle.diameter_px,
+            "mean_probability": particle.mean_probability,
+        }
+        if mm_per_pixel is not None:
+            row["mm_per_pixel"] = mm_per_pixel
+            row["x_mm"] = _significant(particle.x * mm_per_pixel)
+            row["y_mm"] = _significant(particle.y * mm_per_pixel)
+            row["area_mm2"] = _significant(particle.area_px * mm_per_pixel**2)
+            row["diameter_mm"] = _significant(particle.diameter_px * mm_per_pixel)
+        return row
+
+    def plot(self) -> NDArray[np.uint8]:
+        """The frame uint8 (H,W,3) RGB with its particles circled, and their number."""
+        return np.ascontiguousarray(draw_overlay(self)[..., ::-1])
+
+    def to_coco(self, image_id: int = 1) -> dict[str, Any]:
+        """A COCO data set of this image: each particle with its mask (uncompressed run lengths),
+        box, area, and its mean probability as `score`."""
+        height, width = self.frame.size_hw
+        annotations = []
+        for particle, (rows, columns) in zip(self.particles, self._pixels(), strict=True):
+            left, top = int(columns.min()), int(rows.min())
+            box = [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1]
+            annotations.append(
+                {
+                    "id": particle.id,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "segmentation": {
+                        "size": [height, width],
+                        "counts": _run_lengths(columns * height + rows, height * width),
+                    },
+                    "bbox": box,
+                    "area": particle.area_px,
+                    "iscrowd": 0,
+                    "score": particle.mean_probability,
+                }
+            )
+        image = {"id": image_id, "file_name": self.frame.file, "height": height, "width": width}
+        return {
+            "images": [image],
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "particle"}],
+        }
+
+    def to_supervision(self) -> Any:
+        """As `supervision.Detections`, with the masks.
+
+        Raises:
+            MissingPackageError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("supervision") from error
+        height, width = self.frame.size_hw
+        count = len(self.particles)
+        boxes, masks = np.zeros((count, 4), np.float32), np.zeros((count, height, width), bool)
+        for box, mask, (rows, columns) in zip(boxes, masks, self._pixels(), strict=True):
+            box[:] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+            mask[rows, columns] = True
+        return supervision.Detections(
+            xyxy=boxes,
+            mask=masks,
+            confidence=np.array([p.mean_probability for p in self.particles], np.float32),
+            class_id=np.zeros(count, int),
+        )
+
+    def _pixels(self) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Rows and columns of the pixels of each particle, in their order."""
+        count, at, label = labelled(self.mask)
+        order = np.argsort(label, kind="stable")
+        bounds = np.searchsorted(label[order], np.arange(1, count + 1))
+        pixels = np.divmod(at[order], self.mask.shape[1])
+        return [
+            (pixels[0][begin:end], pixels[1][begin:end])
+            for begin, end in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+
+
+def _run_lengths(pixels: NDArray[np.intp], total: int) -> list[int]:
+    """COCO's counts of 0, 1, 0, ... of a mask of `total` pixels, counted down the columns."""
+    pixels = np.sort(pixels)
+    breaks = np.flatnonzero(np.diff(pixels) > 1)
+    begins = pixels[np.concatenate([[0], breaks + 1])]
+    ends = pixels[np.concatenate([breaks, [len(pixels) - 1]])] + 1
+    bounds = np.concatenate([[0], np.stack([begins, ends], axis=1).ravel(), [total]])
+    return [int(count) for count in np.diff(bounds)]
+
+
+def _significant(value: float) -> float:
+    """Rounded to `MM_DIGITS` significant digits."""
+    if not value:
+        return 0.0
+    return round(value, MM_DIGITS - 1 - math.floor(math.log10(abs(value))))
