@@ -201,41 +201,33 @@ class Pipeline:
 
     def __iter__(self) -> Iterator[Result]:
         while (prediction := self._predictions.get()) is not None:
-            captured = prediction.captured
-            for skipped in captured.skipped:
-                self._skip(skipped)
-            if captured.frame is not None and prediction.probability is not None:
-                yield from self._processed(captured.frame, captured.at_s, prediction.probability)
+            results = self._processed(prediction)
+            with self._timer.stage("queue"):
+                for worker in self._workers:
+                    worker.put([*prediction.captured.skipped, *results])
+            yield from results
         if self._predictions.error:
             raise self._predictions.error
 
-    def _processed(
-        self, frame: Frame, at_s: float, probability: NDArray[np.uint8]
-    ) -> Iterator[Result]:
+    def _processed(self, prediction: Prediction) -> list[Result]:
+        """The results of a prediction, counted, and with them what was skipped before it."""
+        captured = prediction.captured
+        for skipped in captured.skipped:
+            self.counts.dropped += skipped.status == "dropped"
+            self.counts.failed += skipped.status == "failed"
+        if captured.frame is None or prediction.probability is None:
+            return []
         with self._timer.stage("particles"):
-            results: Iterable[Result] = [
-                Result.of(frame, probability, self.settings.particle_filter)
-            ]
+            particle_filter = self.settings.particle_filter
+            results = [Result.of(captured.frame, prediction.probability, particle_filter)]
             for stage in self.stages:
                 results = [out for result in results for out in stage(result)]
         self._last_s = time.perf_counter()
-        self._first_s = self._first_s or at_s
-        self._end_to_end.add("frame", self._last_s - at_s)
+        self._first_s = self._first_s or captured.at_s
+        self._end_to_end.add("frame", self._last_s - captured.at_s)
         self.counts.processed += 1
-        for result in results:
-            self.counts.particles += len(result.particles)
-            with self._timer.stage("queue"):
-                for worker in self._workers:
-                    worker.put(result)
-            yield result
-
-    def _skip(self, skipped: SkippedFrame) -> None:
-        if skipped.status == "dropped":
-            self.counts.dropped += 1
-        else:
-            self.counts.failed += 1
-        for worker in self._workers:
-            worker.put(skipped)
+        self.counts.particles += sum(len(result.particles) for result in results)
+        return results
 
     def _capture(self) -> None:
         """The source's thread."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.bounded_queue import BoundedQueue
 from edge.errors import ToolError, describe, is_expected
@@ -12,7 +12,7 @@ from edge.latency import Stopwatch
 from edge.result import Result
 from edge.sinks.sink import Sink
 
-# Results that may wait for a sink; after that the run waits with them, so none is lost.
+# Frames whose results may wait for a sink; after that the run waits, so none is lost.
 QUEUE_SIZE = 2
 
 
@@ -29,16 +29,16 @@ class SinkWorker:
 
     def __init__(self, sink: Sink, timer: Stopwatch, on_failure: Callable[[], None]) -> None:
         self._sink, self._timer, self._on_failure = sink, timer, on_failure
-        self._queue: BoundedQueue[Result | SkippedFrame] = BoundedQueue(QUEUE_SIZE)
+        self._queue: BoundedQueue[Sequence[Result | SkippedFrame]] = BoundedQueue(QUEUE_SIZE)
         self.error: Exception | None = None
         self.problems: list[str] = []
         # A daemon: a disk that hangs does not keep a process from ending.
         self._thread = threading.Thread(target=self._work, name=f"sink {sink.name}", daemon=True)
         self._thread.start()
 
-    def put(self, item: Result | SkippedFrame) -> None:
-        """Queue a result or skipped frame; waits while `QUEUE_SIZE` others do."""
-        self._queue.put(item)
+    def put(self, items: Sequence[Result | SkippedFrame]) -> None:
+        """Queue the results of a frame and what was skipped before; waits for room."""
+        self._queue.put(items)
 
     def close(self) -> None:
         """Write what waits, and close the sink."""
@@ -50,17 +50,21 @@ class SinkWorker:
             self.error = self.error or error
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self.error:
-                continue  # take what still comes, so that nobody waits for ever
-            try:
+        while (items := self._queue.get()) is not None:
+            for item in items:
+                # After an error take what still comes, so that nobody waits for ever.
+                if not self.error:
+                    self._write(item)
+
+    def _write(self, item: Result | SkippedFrame) -> None:
+        try:
+            if isinstance(item, SkippedFrame):
+                self._sink.skip(item)
+            else:
                 with self._timer.stage(f"write {self._sink.name}"):
-                    if isinstance(item, SkippedFrame):
-                        self._sink.skip(item)
-                    else:
-                        self._sink.write(item)
-            except Exception as error:
-                self._failed(error)
+                    self._sink.write(item)
+        except Exception as error:
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         lasting = not isinstance(error, ToolError) and self._sink.on_error == "fail"

@@ -3,46 +3,44 @@
 import contextlib
 import errno
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.bounded_queue import BoundedQueue
 from edge.engines.engine import EngineInfo
 from edge.errors import ToolError
-from edge.frame import Frame
+from edge.frame import Frame, SkippedFrame
 from edge.latency import Stopwatch
-from edge.pipeline import Policy, Slot
-from edge.run import Summary, run
-from edge.sinks.sink import Result, Sink
+from edge.particles import ParticleFilter
+from edge.pipeline import Pipeline, Policy, Settings
+from edge.result import Result
+from edge.sinks.sink import Sink
+from edge.sources.source import Source
 
 INFO = EngineInfo("test", 0, 1, 0.5, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), {}, "")
 
 
-class PacedSource:
+class PacedSource(Source):
     """`total` frames, `period_s` apart; frame i has i % 200 in every pixel."""
 
-    time_base = "clip"
-
     def __init__(self, total: int, period_s: float = 0, sizes: tuple[int, ...] = (8,)) -> None:
-        self.total: int | None = total
-        self.skipped: list[str] = []
+        super().__init__("paced")
+        self.expected = total
         self._period_s, self._sizes = period_s, sizes
 
     def __iter__(self) -> Iterator[Frame]:
         start = time.perf_counter()
-        for i in range(self.total or 0):
+        for i in range(self.expected or 0):
             time.sleep(max(0.0, start + i * self._period_s - time.perf_counter()))
-            side = self._sizes[i * len(self._sizes) // (self.total or 1)]
+            side = self._sizes[i * len(self._sizes) // (self.expected or 1)]
             yield Frame(np.full((side, side, 3), i % 200, np.uint8), i, "f", 0.0)
 
 
@@ -85,12 +83,15 @@ class SlowEngine:
         return np.ascontiguousarray(self._begun.popleft()[..., 0])
 
 
-class KeepingSink:
+class KeepingSink(Sink):
     """Keeps the numbers of the frames; takes `seconds` for each, fails at `fails_at`."""
+
+    name = "keeping"
 
     def __init__(self, seconds: float = 0, fails_at: int = -1) -> None:
         self._seconds, self._fails_at = seconds, fails_at
         self.taken: list[int] = []
+        self.skipped: list[SkippedFrame] = []
         self.closed = False
 
     def write(self, result: Result) -> None:
@@ -100,12 +101,27 @@ class KeepingSink:
         assert result.mask.shape == result.frame.image.shape[:2]
         self.taken.append(result.frame.index)
 
+    def skip(self, frame: SkippedFrame) -> None:
+        self.skipped.append(frame)
+
     def close(self) -> None:
         self.closed = True
 
 
-def go(source: PacedSource, engine: SlowEngine, policy: Policy, *sinks: Sink) -> Summary:
-    return run(source, engine, sinks, policy, lambda _: None)
+def pipeline(
+    source: PacedSource, engine: SlowEngine, policy: Policy, *sinks: Sink, **limits: Any
+) -> Pipeline:
+    return Pipeline(source, engine, Settings(ParticleFilter(0.5), policy, **limits), sinks)
+
+
+def go(
+    source: PacedSource, engine: SlowEngine, policy: Policy, *sinks: Sink, **limits: Any
+) -> Pipeline:
+    done = pipeline(source, engine, policy, *sinks, **limits)
+    with done:
+        for _ in done:
+            pass
+    return done
 
 
 @pytest.fixture(autouse=True)
@@ -118,38 +134,38 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.mark.parametrize("slow", ["source", "engine", "sink", "none"])
 def test_every_loses_none_and_keeps_the_order(slow: str) -> None:
     sink, engine = KeepingSink(0.01 * (slow == "sink")), SlowEngine(0.01 * (slow == "engine"))
-    summary = go(PacedSource(40, 0.01 * (slow == "source")), engine, Policy.EVERY, sink)
+    done = go(PacedSource(40, 0.01 * (slow == "source")), engine, Policy.EVERY, sink)
     assert sink.taken == list(range(40))
-    assert (summary.frames, summary.dropped, summary.policy) == (40, 0, "every")
+    assert (done.counts.processed, done.counts.dropped) == (40, 0)
     assert engine.most_begun <= 2
     if slow == "engine":
         assert engine.most_begun == 2
-        assert 40 < summary.frames_per_second <= 101
+        assert 40 < done.statistics().fps <= 101
 
 
 def test_latest_replaces_what_waits() -> None:
     sink, engine = KeepingSink(), SlowEngine(0.05)
-    summary = go(PacedSource(100, 0.005), engine, Policy.LATEST, sink)
+    done = go(PacedSource(100, 0.005), engine, Policy.LATEST, sink)
     assert engine.most_begun == 1
     assert sink.taken == sorted(set(sink.taken))
     assert sink.taken[-1] == 99  # the newest is not lost at the end
-    assert summary.frames == len(sink.taken)
-    assert summary.frames + summary.dropped == 100
-    assert 5 <= summary.frames <= 13
-    assert 50 <= summary.age_ms["p50"] < 75
-    assert summary.age_ms["p99"] < 100
+    assert done.counts.processed == len(sink.taken)
+    assert done.counts.processed + done.counts.dropped == 100
+    assert 5 <= done.counts.processed <= 13
+    assert 50 <= done.statistics().end_to_end_ms["p50"] < 75
+    assert done.statistics().end_to_end_ms["p99"] < 100
 
 
 def test_a_slow_sink_makes_no_result_older_than_two_of_its_frames() -> None:
-    summary = go(PacedSource(250, 0.004), SlowEngine(0.004), Policy.LATEST, KeepingSink(0.05))
-    assert summary.dropped > 200
-    assert summary.age_ms["p50"] < 75
-    assert summary.age_ms["p99"] < 100
+    done = go(PacedSource(250, 0.004), SlowEngine(0.004), Policy.LATEST, KeepingSink(0.05))
+    assert done.counts.dropped > 200
+    assert done.statistics().end_to_end_ms["p50"] < 75
+    assert done.statistics().end_to_end_ms["p99"] < 100
 
 
 def test_latest_drops_nothing_where_the_engine_keeps_up() -> None:
-    summary = go(PacedSource(10, 0.05), SlowEngine(0.001), Policy.LATEST)
-    assert (summary.frames, summary.dropped) == (10, 0)
+    done = go(PacedSource(10, 0.05), SlowEngine(0.001), Policy.LATEST)
+    assert (done.counts.processed, done.counts.dropped) == (10, 0)
 
 
 def test_a_new_size_opens_the_engine_anew() -> None:
@@ -191,15 +207,18 @@ def test_a_failing_sink_ends_an_endless_source() -> None:
     assert other.closed
 
 
-def test_a_failing_label_ends_an_endless_source() -> None:
-    def report(result: Result) -> None:
+def test_a_failing_stage_ends_an_endless_source() -> None:
+    def stage(result: Result) -> list[Result]:
         if result.frame.index == 5:
-            raise ToolError("the label failed")
+            raise ToolError("the stage failed")
+        return [result]
 
     sink = KeepingSink()
-    with pytest.raises(ToolError, match="the label failed"):
-        run(PacedSource(10**9), SlowEngine(), [sink], Policy.EVERY, report)
-    assert sink.taken == list(range(6))
+    failing = pipeline(PacedSource(10**9), SlowEngine(), Policy.EVERY, sink)
+    failing.stages = [stage]
+    with pytest.raises(ToolError, match="the stage failed"), failing:
+        list(failing)
+    assert sink.taken == list(range(5))
     assert sink.closed
 
 
@@ -230,67 +249,103 @@ def test_few_frames_are_alive_at_once(policy: Policy, most: int) -> None:
     class Counting(PacedSource):
         def __iter__(self) -> Iterator[Frame]:
             for frame in super().__iter__():
-                counted = Counted(frame.image, frame.index, frame.name, frame.time_s)
+                counted = Counted(frame.image, frame.index, frame.file, frame.time_s)
                 alive.add(counted)
                 counts.append(len(alive))
                 yield counted
 
     # Everything fills up behind the slowest, the sinks.
-    summary = go(Counting(200, 0.001), SlowEngine(0.001), policy, KeepingSink(0.005))
-    assert summary.frames + summary.dropped == 200
+    done = go(Counting(200, 0.001), SlowEngine(0.001), policy, KeepingSink(0.005))
+    assert done.counts.processed + done.counts.dropped == 200
     assert 5 <= max(counts) <= most
 
 
-def test_a_slot_gives_what_came_before_the_end() -> None:
-    slot: Slot[int] = Slot(Policy.EVERY)
-    assert slot.put(1)
-    slot.end(ToolError("first"))
-    slot.end(ToolError("second"))
-    assert not slot.put(2)
-    assert slot.get() == 1
-    assert slot.get() is None
-    assert str(slot.error) == "first"
+def test_a_queue_gives_what_came_before_the_end() -> None:
+    queue: BoundedQueue[int] = BoundedQueue()
+    assert queue.put(1)
+    queue.close(ToolError("first"))
+    queue.close(ToolError("second"))
+    assert not queue.put(2)
+    assert queue.get() == 1
+    assert queue.get() is None
+    assert str(queue.error) == "first"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_whose_frames_are_finished(number: signal.Signals) -> None:
+def test_dropped_frames_are_told_in_order() -> None:
     sink = KeepingSink()
-    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
-    earlier = signal.getsignal(number)
-    summary = go(PacedSource(10**9, 0.002), SlowEngine(0.02), Policy.EVERY, sink)
-    assert 3 < summary.frames < 30
-    assert sink.taken == list(range(summary.frames))
-    assert sink.closed
-    assert signal.getsignal(number) is earlier
+    go(PacedSource(100, 0.002), SlowEngine(0.02), Policy.LATEST, sink)
+    dropped = [frame.index for frame in sink.skipped]
+    assert {frame.status for frame in sink.skipped} == {"dropped"}
+    assert dropped == sorted(dropped)
+    assert sorted(dropped + sink.taken) == list(range(100))
 
 
-HANGING = """
-import time, numpy as np
-from edge.engines import open_engine
-from edge.frame import Frame
-from edge.pipeline import Policy
-from edge.run import run
+@pytest.mark.parametrize("policy", Policy)
+def test_frames_that_could_not_be_read_are_told(policy: Policy) -> None:
+    class Damaged(PacedSource):
+        def __iter__(self) -> Iterator[Frame | SkippedFrame]:
+            for frame in super().__iter__():
+                bad = frame.index in (0, 5, 19)
+                yield SkippedFrame(frame.index, "f", None, "failed", "bad") if bad else frame
 
-class Hanging:
-    time_base, total, skipped = "unix", None, []
-    def __iter__(self):
-        yield Frame(np.zeros((64, 64, 3), np.uint8), 0, "f", 0.0)
-        time.sleep(1000)
-
-summary = run(Hanging(), open_engine("quarter_mrunet"), [], Policy.LATEST,
-              lambda _: print("known", flush=True))
-print(summary.frames)
-"""
+    sink = KeepingSink()
+    done = go(Damaged(20), SlowEngine(), policy, sink)
+    assert [f.index for f in sink.skipped if f.status == "failed"] == [0, 5, 19]
+    assert done.counts.failed == 3
+    assert done.counts.processed + done.counts.dropped == 17
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_hanging_camera_does_not_keep_the_process(number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        assert process.stdout.readline() == "known\n"
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=20)
-        assert (process.returncode, out) == (0, "1\n")
-    finally:
-        process.kill()
+def test_limits_end_a_run() -> None:
+    endless = PacedSource(10**9, 0.002)
+    done = go(endless, SlowEngine(), Policy.EVERY, frames=7, every=3)
+    assert (done.counts.processed, done.stop_reason) == (7, "limit")
+    sink = KeepingSink()
+    start = time.perf_counter()
+    done = go(PacedSource(10**9, 0.002), SlowEngine(), Policy.EVERY, sink, seconds=0.3, every=2)
+    assert done.stop_reason == "limit"
+    assert sink.taken == list(range(0, 2 * len(sink.taken), 2))
+    assert 0.3 <= time.perf_counter() - start < 5
+
+
+def test_the_threshold_may_change_while_it_runs() -> None:
+    changing = pipeline(PacedSource(20, 0.001), SlowEngine(), Policy.EVERY)
+    found = []
+    with changing:
+        for result in changing:
+            found.append(len(result.particles))
+            # Frame i is i in every pixel: from now on, 255 is asked for.
+            if result.frame.index == 4:
+                changing.settings.particle_filter = ParticleFilter(1.0)
+            elif not result.frame.index:
+                changing.settings.particle_filter = ParticleFilter(0.001)
+    assert found == [0, 1, 1, 1, 1] + [0] * 15
+
+
+def test_statistics_can_be_read_from_another_thread() -> None:
+    running = pipeline(PacedSource(200, 0.001), SlowEngine(), Policy.EVERY)
+    seen: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            seen.append(running.statistics().counts.processed)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with running:
+        list(running)
+    over.set()
+    watching.join()
+    assert seen == sorted(seen)
+    assert 0 < seen[len(seen) // 2] < 200
+
+
+def test_a_sink_that_may_drop_does_not_end_the_run() -> None:
+    class Lossy(KeepingSink):
+        on_error = "drop"
+
+    lossy, other = Lossy(fails_at=3), KeepingSink()
+    done = go(PacedSource(9), SlowEngine(), Policy.EVERY, lossy, other)
+    assert lossy.taken == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert other.taken == list(range(9))
+    assert done.problems == ["keeping: results: No space left on device"]
