@@ -95,6 +95,7 @@ class Percent(click.FloatRange):
     type=click.Path(path_type=Path, file_okay=False),
     help="New folder for report.json, .csv, .md and .html.",
 )
+@click.version_option(package_name="microplastic-edge", prog_name="bench")
 @click.pass_context
 def bench(
     context: click.Context,

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +189,8 @@ def edge_run(
     configure_logging(verbose=verbose, as_json=log_json)
     terminal = Terminal()
     with reported(), contextlib.ExitStack() as opened:
+        interrupts = opened.enter_context(Interrupts(terminal))
+        opened.enter_context(_exit_when_interrupted(interrupts))
         with needs("cpu"):
             from edge.model import load_model
             from edge.pipeline import Policy
@@ -205,6 +207,7 @@ def edge_run(
         opened.callback(model.close)
         terminal.say(f"{model.name} on {model.device}")
         model.particle_filter(threshold, min_px, max_px)  # before any file is made
+        interrupts.defer()
         sinks = [open_sink(uri, mm_per_pixel) for uri in sink_uris]
         if out:
             sinks += open_sinks(
@@ -222,7 +225,7 @@ def edge_run(
             seconds=seconds,
             every=every,
         )
-        code = _follow(results, terminal)
+        code = _follow(results, interrupts, terminal)
         if out:
             results.report().write(Path(out) / "summary.json")
         _show(results.report(), out, terminal)
@@ -234,20 +237,25 @@ def edge_run(
         raise SystemExit(code)
 
 
-def _follow(run: Run, terminal: Terminal) -> int:
+@contextlib.contextmanager
+def _exit_when_interrupted(interrupts: Interrupts) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(interrupts.exit_code) from None
+
+
+def _follow(run: Run, interrupts: Interrupts, terminal: Terminal) -> int:
     """Iterate to the end, an error or a signal, and close the run; the exit code."""
-    received: list[int] = []
     failed = False
     try:
-        with _signals(run, received, terminal), run:
+        with run:
+            interrupts.attach(run)
             for result in run:
-                due = run.expected
-                of = f" of {due}" if due else ""
+                of = f" of {run.expected}" if run.expected else ""
                 terminal.progress(
                     f"frame {result.frame.index + 1}{of}: {len(result.particles)} particles"
                 )
-    except KeyboardInterrupt:
-        pass
     except Exception as error:
         if not is_expected(error):
             raise
@@ -256,34 +264,66 @@ def _follow(run: Run, terminal: Terminal) -> int:
         terminal.say(f"Error: {describe(error)}", error=True)
     else:
         terminal.end_progress()
-    if received:
-        return 128 + received[0]
+    if interrupts.received:
+        return interrupts.exit_code
     return int(failed or run.truncated)
 
 
-@contextlib.contextmanager
-def _signals(run: Run, received: list[int], terminal: Terminal) -> Iterator[None]:
-    """Stop the run at the first signal, and end it at once at the second."""
+class Interrupts:
+    """Within the block, the first signal stops the run, and the second ends it at once.
 
-    def handler(number: int, _: object) -> None:
-        received.append(number)
-        if len(received) == 1:
-            run.stop(signal.Signals(number).name)
-            terminal.say("finishing the frame in flight; Ctrl-C again to leave it", error=True)
+    Before there is anything to lose, the first one ends the program.
+
+    Attributes:
+        received: numbers of the signals.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._run: Run | None = None
+        self._deferred = False
+        self.received: list[int] = []
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell has it."""
+        return 128 + self.received[0]
+
+    def defer(self) -> None:
+        """From now on there are files to finish: signals wait for the run."""
+        self._deferred = True
+
+    def attach(self, run: Run) -> None:
+        """The run that signals stop."""
+        self._run = run
+        if self.received:
+            self._stop(run)
+
+    def _stop(self, run: Run) -> None:
+        run.stop(signal.Signals(self.received[0]).name)
+        self._terminal.say("finishing the frame in flight; Ctrl-C again to leave it", error=True)
+
+    def _handler(self, number: int, _: object) -> None:
+        self.received.append(number)
+        if self._run is None:
+            if not self._deferred:
+                raise KeyboardInterrupt
+        elif len(self.received) == 1:
+            self._stop(self._run)
         else:
-            run.cancel()
-            raise KeyboardInterrupt
+            self._run.cancel()
 
-    # One that is ignored, as under nohup, stays so.
-    earlier: dict[int, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, handler)
-        for number in SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, previous in earlier.items():
+    def __enter__(self) -> Interrupts:
+        # One that is ignored, as under nohup, stays so.
+        self._earlier: dict[int, Any] = {
+            number: signal.signal(number, self._handler)
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, previous in self._earlier.items():
             signal.signal(number, previous)
 
 

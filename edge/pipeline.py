@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bounded_queue import BoundedQueue
+from edge.bounded_queue import SIGNAL_POLL_S, BoundedQueue
 from edge.engines.engine import Engine, Frames
 from edge.errors import ToolError, describe, is_expected, printable
 from edge.frame import Frame, SkippedFrame
@@ -137,11 +137,11 @@ class Pipeline:
     counts: Counts = field(default_factory=Counts)
     problems: list[str] = field(default_factory=list)
     stop_reason: str | None = None
-    cancelled: bool = False
 
     def __post_init__(self) -> None:
         self._timer, self._end_to_end = Stopwatch(), Stopwatch()
         self._first_s = self._last_s = 0.0
+        self._cancelled = False
         # More than one frame in flight makes results older, which cameras do not want.
         latest = self.settings.policy is Policy.LATEST
         self._max_in_flight = 1 if latest else self.engine.depth
@@ -158,6 +158,12 @@ class Pipeline:
         in a signal handler. Only the first reason counts."""
         self.stop_reason = self.stop_reason or reason
         self._captures.close()
+
+    def cancel(self) -> None:
+        """End at once, without the frames in flight; from any thread, also in a signal handler."""
+        self._cancelled = True
+        self._captures.cancel()
+        self._predictions.cancel()
 
     def statistics(self) -> Statistics:
         """Of the run so far; from any thread."""
@@ -187,9 +193,11 @@ class Pipeline:
         self._captures.cancel()
         self._predictions.cancel()
         self.source.close()
-        # Whatever the engine does to a frame has an end, but a second Ctrl-C does not wait for it.
-        at_once = self.cancelled or kind is KeyboardInterrupt
-        self._inferring.join(SOURCE_TIMEOUT_S if at_once else None)
+        # Whatever the engine does to a frame has an end, but who cancels does not wait for it.
+        self._cancelled |= kind is KeyboardInterrupt
+        while self._inferring.is_alive() and not self._cancelled:
+            self._inferring.join(SIGNAL_POLL_S)
+        self._inferring.join(SOURCE_TIMEOUT_S)
         self._capturing.join(SOURCE_TIMEOUT_S)
         for worker in self._workers:
             worker.close()

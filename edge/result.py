@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,7 @@ class Result:
         pixels = np.divmod(at[order], self.mask.shape[1])
         return [
             (pixels[0][begin:end], pixels[1][begin:end])
-            for begin, end in zip(bounds[:-1], bounds[1:], strict=True)
+            for begin, end in itertools.pairwise(bounds)
         ]
 
 

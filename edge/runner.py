@@ -71,8 +71,9 @@ class Run(Iterator[Result]):
         self._results.close()
 
     def cancel(self) -> None:
-        """Have `close` not wait for the engine either; the process should end after it."""
-        self._pipeline.cancelled = True
+        """End at once, without the frames in flight; the engine may still be at work on one."""
+        self._pipeline.stop("cancelled")
+        self._pipeline.cancel()
 
     def __enter__(self) -> Run:
         return self

@@ -35,12 +35,13 @@ class ShortForBuild(click.Group):
     """`export-trt FILE` is short for `export-trt build FILE`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, "--help"):
+        if args and args[0] not in (*self.commands, "--help", "--version"):
             args = ["build", *args]
         return super().parse_args(ctx, args)
 
 
 @click.group(cls=ShortForBuild)
+@click.version_option(package_name="microplastic-edge", prog_name="export-trt")
 def export_trt() -> None:
     """Turn checkpoints into verified engines.
 

@@ -25,6 +25,7 @@ EPOCHS, FINE_TUNING_EPOCHS = 150, 30
 
 
 @click.group()
+@click.version_option(package_name="microplastic-edge", prog_name="train")
 def train() -> None:
     """Render synthetic photos and train the networks of the paper."""
 

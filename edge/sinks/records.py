@@ -81,9 +81,7 @@ class FrameCsvSink(Sink):
         """As `Sink.close`."""
         self._table.close()
 
-    def _append(
-        self, index: int, file: str, time_s: float | None, more: Mapping[str, Any]
-    ) -> None:
+    def _append(self, index: int, file: str, time_s: float | None, more: Mapping[str, Any]) -> None:
         time_s = None if time_s is None else round(time_s, 6)
         self._table.append([{"frame": index, "file": file, "time_s": time_s, **more}])
 

@@ -87,7 +87,7 @@ def to_uint8(image: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8],
         note = f"{where}: values up to {highest:.0f} of 65535, read as {bits}-bit" * (bits < 16)
         return np.rint(image * (255 / ((1 << bits) - 1))).astype(np.uint8), note
     lowest = float(image.min())
-    if image.dtype.kind == "f" and 0 <= lowest and highest <= 1:
+    if image.dtype.kind == "f" and lowest >= 0 and highest <= 1:
         return np.rint(image * 255).astype(np.uint8), ""
     raise ToolError(
         f"{where}: holds {image.dtype} values from {lowest:g} to {highest:g}; "
@@ -212,7 +212,7 @@ def _is_cut_off(data: bytes) -> bool:
     if data[:3] != b"\xff\xd8\xff":
         return False
     at = 2
-    while 0 <= at and data[at : at + 1] == b"\xff":
+    while at >= 0 and data[at : at + 1] == b"\xff":
         marker = data[at + 1 : at + 2]
         if marker == b"\xd9":
             return False

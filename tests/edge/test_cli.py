@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import edge
 from edge.cli import edge_run
+from edge.engines import shipped
+from edge.engines.sidecar import sha256
 from train.data.synth import Scene
 from train.metrics import object_counts
 
@@ -38,6 +41,7 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     assert result.exit_code == 0, result.output
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert names == {
+        "frames.csv",
         "particles.jsonl",
         "particles.csv",
         "summary.json",
@@ -56,21 +60,25 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     assert len(rows) == cv2.connectedComponents(mask)[0] - 1
     assert sum(row["area_px"] for row in rows) == (mask > 0).sum()
     for row in rows:
+        assert (row["file"], row["mm_per_pixel"]) == (str(photo), 0.5)
         assert row["time_s"] == pytest.approx(photo.stat().st_mtime, abs=1e-3)
         assert row["diameter_mm"] == pytest.approx(row["diameter_px"] / 2, abs=1e-3)
         assert row["area_mm2"] == pytest.approx(row["area_px"] / 4)
 
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    assert (summary["model"], summary["frames"]) == (engine, 1)
+    assert (summary["model"], summary["source"]) == (engine, str(photo))
+    assert (summary["ended"], summary["frames_expected"]) == ("complete", 1)
+    assert summary["frames_processed"] == 1
+    assert summary["engine_sha256"] == sha256(shipped()[engine])
     assert summary["particles"] == len(rows)
     assert summary["latency_ms"]["engine"]["p50"] > 0
-    assert (summary["policy"], summary["dropped"]) == ("every", 0)
-    age = summary["age_ms"]
-    assert summary["latency_ms"]["engine"]["p50"] < age["p50"] <= age["p99"] <= age["max"]
-    assert summary["frames_per_second"] == pytest.approx(1e3 / age["max"], rel=0.02)
+    assert (summary["policy"], summary["frames_dropped"]) == ("every", 0)
+    latency = summary["end_to_end_ms"]
+    assert summary["latency_ms"]["engine"]["p50"] < latency["p50"] <= latency["max"]
+    assert summary["fps"] == pytest.approx(1e3 / latency["max"], rel=0.02)
     assert "CPUExecutionProvider" in result.output
     assert "p99" in result.output
-    assert "frames a second (every, 0 dropped), known " in result.output
+    assert "FPS (every, 0 dropped), end-to-end latency " in result.output
 
 
 def test_the_user_sets_threshold_and_diameters(photo: Path, tmp_path: Path) -> None:
@@ -122,10 +130,18 @@ def test_a_folder_with_broken_images(photo: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "b.png: not a readable image" in result.output
     assert "c.jpg: not a readable image" in result.output
-    assert "2 frames, 2 skipped" in result.output
+    assert "not read: 1 .txt (kinds read: .bmp" in result.output
+    assert "2 of 4 frames, 2 failed" in result.output
     assert sorted(p.name for p in (out / "masks").iterdir()) == ["000000_a.png", "000003_d.png"]
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    assert len(summary["skipped"]) == 2
+    assert (summary["frames_processed"], summary["frames_failed"]) == (2, 2)
+    assert len(summary["problems"]) == 3
+    with (out / "frames.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["processed", "failed", "failed", "processed"]
+    assert [Path(row["file"]).name for row in rows] == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert "not a readable image" in rows[1]["reason"]
+    assert rows[0]["particles"] == rows[3]["particles"] != "0"
 
 
 def test_globs_and_videos(photo: Path, sand: Scene, tmp_path: Path) -> None:
@@ -139,7 +155,7 @@ def test_globs_and_videos(photo: Path, sand: Scene, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "a/particles.jsonl").open(encoding="utf-8")]
     assert sorted({row["time_s"] for row in rows}) == [0.0, 0.25, 0.5]
     result = invoke("--source", photo.parent / "ph*.png", "--engine", "quarter_mrunet")
-    assert "1 frames" in result.output
+    assert "\n1 frame, " in result.output
     # Without --out nothing is written.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "clip.avi", "photo.png"]
 
@@ -154,10 +170,10 @@ def test_a_folder_under_latest(photo: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["policy"] == "latest"
-    assert summary["dropped"] > 0
-    assert summary["frames"] + summary["dropped"] == 40
-    assert len(list((out / "masks").iterdir())) == summary["frames"]
-    assert f"(latest, {summary['dropped']} dropped)" in result.output
+    assert summary["frames_dropped"] > 0
+    assert summary["frames_processed"] + summary["frames_dropped"] == 40
+    assert len(list((out / "masks").iterdir())) == summary["frames_processed"]
+    assert f"(latest, {summary['frames_dropped']} dropped)" in result.output
 
 
 def write_text(path: Path) -> Path:
@@ -170,6 +186,14 @@ def write_text(path: Path) -> Path:
     [
         ([], 2, "give either --camera N or --source FILE"),
         (["--camera", "0", "--source", "photo.png"], 2, "give either"),
+        (["--source", ""], 2, "is empty"),
+        (["--source", "photo.png", "--out", ""], 2, "is empty"),
+        (["--camera", "front"], 2, "front: is no camera"),
+        (["--source", "rtsp://camera/1"], 2, "streams and pipelines are not read"),
+        (["--source", "pipe.png"], 2, "pipe.png: is not a file or folder"),
+        (["--source", "photo.png", "--sink", "sqlite:x"], 2, "sqlite:x: is no sink; give one of"),
+        (["--source", "photo.png", "--sink", "csv:text.avi"], 2, "text.avi: exists"),
+        (["--source", "photo.png", "--frames", "0"], 2, "not in the range"),
         (["--source", "absent.png"], 2, "absent.png: no such file or folder"),
         (["--source", "*.bmp"], 2, "*.bmp: matches no image"),
         (["--source", "empty"], 2, "empty: the folder holds no image"),
@@ -204,6 +228,7 @@ def test_bad_input_is_one_sentence(
     monkeypatch.chdir(photo.parent)
     for name in ("text.png", "text.avi", "text.trt", "text.onnx"):
         write_text(Path(name))
+    os.mkfifo("pipe.png")
     Path("empty").mkdir()
     Path("broken").mkdir()
     write_text(Path("broken/a.png"))
@@ -229,7 +254,7 @@ def test_bad_input_is_one_sentence(
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_run_is_whole(number: signal.Signals, photo: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()
@@ -244,9 +269,101 @@ def test_a_stopped_run_is_whole(number: signal.Signals, photo: Path, tmp_path: P
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
-    assert process.wait(60) == 0
-    frames = json.loads((out / "summary.json").read_text(encoding="utf-8"))["frames"]
+    assert process.wait(60) == 128 + number
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["ended"], summary["reason"]) == ("interrupted", number.name)
+    assert summary["frames_expected"] == 500
+    frames = summary["frames_processed"]
     assert 1 <= frames < 500
     assert len(list((out / "masks").iterdir())) == frames
     rows = [json.loads(line) for line in (out / "particles.jsonl").open(encoding="utf-8")]
     assert len({row["frame"] for row in rows}) == frames
+
+
+def photos_of(photo: Path, folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        os.link(photo, folder / f"{index:04d}.png")
+    return folder
+
+
+def test_a_second_signal_leaves_the_frame_in_flight(photo: Path, tmp_path: Path) -> None:
+    """The frame takes longer than the test may."""
+    big, out = tmp_path / "big.png", tmp_path / "out"
+    cv2.imwrite(str(big), np.tile(read(photo), (25, 20, 1)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", "--source", str(big), "--out", str(out)],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while not (out / "masks").is_dir():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr
+    assert process.stderr.readline() == "finishing the frame in flight; Ctrl-C again to leave it\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["ended"], summary["frames_processed"]) == ("interrupted", 0)
+    assert (out / "particles.csv").exists()
+
+
+@pytest.mark.parametrize("target", ["closed", "/dev/full"])
+def test_results_do_not_depend_on_the_terminal(target: str, photo: Path, tmp_path: Path) -> None:
+    folder, out = photos_of(photo, tmp_path / "photos", 3), tmp_path / "out"
+    command = [sys.executable, "-m", "edge", "--source", str(folder), "--engine",
+               "quarter_mrunet", "--out", str(out)]  # fmt: skip
+    if target == "closed":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(target, os.O_WRONLY)
+    done = subprocess.run(command, stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode == 0
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["frames_processed"] == 3
+
+
+def test_what_is_written_can_be_chosen(photo: Path, tmp_path: Path) -> None:
+    folder, out = photos_of(photo, tmp_path / "photos", 9), tmp_path / "out"
+    result = invoke("--source", f"folder:{folder}", "--engine", "quarter_mrunet", "--out", out,
+                    "--no-masks", "--no-overlays", "--every", 3, "--frames", 2,
+                    "--sink", f"jsonl:{tmp_path}/x.jsonl", "--log-json", "--verbose")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == [
+        "frames.csv", "particles.csv", "particles.jsonl", "summary.json",
+    ]  # fmt: skip
+    assert (tmp_path / "x.jsonl").read_bytes() == (out / "particles.jsonl").read_bytes()
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["ended"], summary["frames_expected"]) == ("limit", 2)
+    rows = [json.loads(line) for line in (out / "particles.jsonl").open(encoding="utf-8")]
+    assert {row["frame"] for row in rows} == {0, 3}
+
+
+def test_a_hostile_name_stays_on_its_line(photo: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    hostile = "x\x1b[31mred\nline.png"
+    os.link(photo, folder / hostile)
+    (folder / "y\x1b[2J.png").write_bytes(b"no image")
+    os.link(photo, os.fsencode(folder) + b"/m\xfcll.png")
+    result = invoke("--source", folder, "--engine", "quarter_mrunet", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    assert "\\x1b[2J.png: not a readable image" in result.output
+    rows = [json.loads(line) for line in (out / "particles.jsonl").open(encoding="utf-8")]
+    names = {row["file"].rpartition("/")[2] for row in rows}
+    assert names == {"m\\udcfcll.png", "x\\x1b[31mred\\nline.png"}
+    with (out / "frames.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.reader(file))) == 4
+    assert sorted(path.name for path in (out / "masks").iterdir()) == [
+        "000000_m_ll.png", "000001_x_[31mred_line.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["edge-run", "train", "export-trt", "bench"])
+def test_every_command_tells_its_version(command: str) -> None:
+    path = Path(sys.executable).with_name(command)
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{command}, version {edge.__version__}\n"
