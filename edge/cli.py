@@ -19,6 +19,7 @@ from edge.terminal import Terminal, configure_logging
 if TYPE_CHECKING:
     from edge.report import Report
     from edge.runner import Run
+    from edge.sources.source import Source
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -40,7 +41,7 @@ class Threshold(click.FloatRange):
         return threshold
 
 
-class Text(click.ParamType):
+class Text(click.ParamType):  # type: ignore[type-arg]
     """Anything but nothing, as of a variable that is not set."""
 
     name = "text"
@@ -199,7 +200,7 @@ def edge_run(
             from edge.sources import open_source
             from edge.sources.camera import CameraSource
         if camera is not None:
-            reader = CameraSource(camera)
+            reader: Source = CameraSource(camera)
             reader.open()
         else:
             reader = open_source(source or "")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.errors import BadArgumentError
+from edge.errors import BadArgumentError, ToolError
 
 
 @contextlib.contextmanager
@@ -46,6 +46,24 @@ def sync(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ToolError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ToolError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ToolError(f"{path}: is not JSON (not UTF-8 text)") from error
+    except RecursionError as error:
+        raise ToolError(f"{path}: is not JSON of ours (nested too deeply)") from error
+    except ValueError as error:
+        raise ToolError(f"{path}: is not JSON ({error})") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -72,11 +72,11 @@ class Model:
         """
         if threshold is None:
             threshold = self.engine.info.threshold
-        if threshold is None:
-            raise BadArgumentError(
-                f"{self.path}: has no metadata, so its threshold is not known; give one above 0, "
-                f"at most 1"
-            )
+            if math.isnan(threshold):
+                raise BadArgumentError(
+                    f"{self.path}: has no metadata, so its threshold is not known; give one above "
+                    f"0, at most 1"
+                )
         if not 0 < threshold <= 1:
             raise BadArgumentError(f"a threshold of {threshold} is not above 0 and at most 1")
         low, high = min_diameter_px or 0.0, max_diameter_px
@@ -85,13 +85,13 @@ class Model:
         return ParticleFilter(threshold, min_diameter_px, max_diameter_px)
 
     @overload
-    def __call__(self, image: Sequence[Image], **limits: float | None) -> list[Result]: ...
-
-    @overload
     def __call__(self, image: Image, **limits: float | None) -> Result: ...
 
+    @overload
+    def __call__(self, image: list[Image], **limits: float | None) -> list[Result]: ...
+
     def __call__(
-        self, image: Image | Sequence[Image], **limits: float | None
+        self, image: Image | list[Image], **limits: float | None
     ) -> Result | list[Result]:
         """Find the particles of an image, or of each of a list.
 
@@ -105,7 +105,7 @@ class Model:
             ToolError: a file cannot be read, or the engine fails.
         """
         particle_filter = self.particle_filter(**limits)
-        if isinstance(image, list | tuple):
+        if isinstance(image, list):
             return [self._one(one, i, particle_filter) for i, one in enumerate(image)]
         return self._one(image, 0, particle_filter)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.engines.engine import Engine
@@ -15,7 +15,7 @@ BACKENDS: dict[str, Callable[..., Engine]] = {
     ".trt": lambda path, device, **options: TensorRtEngine(path, **options),
 }
 # Of ONNX Runtime, by device.
-DEVICES = {"auto": PROVIDERS, "cpu": PROVIDERS[-1:], "gpu": ON_GPU}
+DEVICES: dict[str, Sequence[str]] = {"auto": PROVIDERS, "cpu": PROVIDERS[-1:], "gpu": ON_GPU}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 

@@ -33,10 +33,12 @@ class EngineInfo:
         model: key of the network.
         halo: px from a cut edge of a tile that must not be used.
         multiple: tile sizes and origins are multiples of this, px.
-        threshold: probability 0..1 from which on a pixel is a particle.
+        threshold: probability 0..1 from which on a pixel is a particle; NaN where a file has no
+            metadata.
         mean, std: normalisation inside the graph, grey levels per RGB channel.
         training: what the weights were trained on, and their scores.
-        content_hash: SHA-256 of the graph and its weights, metadata left out.
+        content_hash: SHA-256 of the FP32 graph and its weights, metadata left out, that the
+            file was made from.
     """
 
     model: str
@@ -66,7 +68,7 @@ class EngineInfo:
         """
         values: dict[str, Any] = {}
         for key, text in metadata.items():
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 values[key] = json.loads(text)
         return cls.from_values(values, where)
 

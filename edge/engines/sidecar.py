@@ -7,7 +7,6 @@ too, but carries what the runtime must know itself.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from edge.engines.engine import EngineInfo
 from edge.engines.profile import Profile
 from edge.errors import ToolError
-from edge.files import write_json
+from edge.files import read_json, write_json
 
 SCHEMA = 1
 
@@ -73,16 +72,13 @@ def read_sidecar(engine: Path, *, trust: bool = False) -> Sidecar:
         ToolError: it is missing or damaged, of a newer schema, or of another engine file.
     """
     path = sidecar_path(engine)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         raise ToolError(
             f"{engine}: its sidecar {path.name} is missing; copy it along, write the engine again "
             f"with export-trt, or, since a plan can run code when loaded, only if you trust it: "
             f"--trust-engine"
-        ) from None
-    except ValueError:
-        raise ToolError(f"{path}: is not JSON; write the engine again with export-trt") from None
+        )
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ToolError(
             f"{path}: is not a sidecar of schema {SCHEMA}; write the engine again with this "

@@ -9,6 +9,7 @@ frame is one CUDA graph where there are graphs.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,7 +315,7 @@ def _assumed(path: Path, profile: Profile) -> EngineInfo:
         model=path.stem,
         halo=min(height, width) // 3,
         multiple=multiple,
-        threshold=0.5,
+        threshold=math.nan,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         training={},

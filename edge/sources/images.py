@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
         raise ToolError(f"{path}: not a readable image ({reason})") from error
 
 
-def to_uint8(image: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8], str]:
+def to_uint8(image: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], str]:
     """An image of any depth as uint8, and a note where that took a guess.
 
     uint16 values are those of a sensor of 10, 12, 14 or 16 bits: the fewest that hold the largest

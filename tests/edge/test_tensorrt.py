@@ -24,9 +24,10 @@ from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
 from edge.engines.tensorrt import TensorRtEngine, _batch
 from edge.engines.tiled import TiledFrames
-from edge.errors import ToolError
+from edge.errors import BadArgumentError, ToolError
 from edge.gpu import Gpu
 from edge.latency import Stopwatch
+from edge.model import load_model
 from edge.particles import particle_mask
 from tests.conftest import write_rgb
 from tests.driver import succeeds
@@ -161,6 +162,11 @@ def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
     sidecar_path(path).unlink()
     with pytest.raises(ToolError, match="only if you trust it: --trust-engine"):
         TensorRtEngine(path)
+    with (
+        load_model(path, trust=True) as model,
+        pytest.raises(BadArgumentError, match="its threshold is not known; give one"),
+    ):
+        model.particle_filter()
     engine = TensorRtEngine(path, trust=True)
     with contextlib.closing(engine):
         assert engine.info.halo == 16
