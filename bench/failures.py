@@ -16,7 +16,7 @@ from bench.detectors import find, opened
 from bench.real_sets import whole
 from edge.errors import reported
 from edge.particles import particle_mask
-from edge.sinks.pictures import write_image
+from edge.visualisation import write_image
 from train.data.synth import Scene, scene
 
 SIDE, SCALE = 160, 2

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, ToolError, reported
-from edge.sinks.pictures import write_image
+from edge.visualisation import write_image
 from edge.sources.images import read_image
 
 LABELS = Path(__file__).with_name("labels")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench import patches
 from edge.errors import ToolError, reported
 from edge.files import new_folder
-from edge.sinks.pictures import write_image
+from edge.visualisation import write_image
 from edge.sources.images import image_files, read_image
 from train.data.photos import Photo, find_pairs
 from train.data.points import NO_POINTS, PointLabels, read_points

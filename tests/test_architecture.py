@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
-EDGE_WHERE_USED = EDGE_AT_TOP | {"cuda", "onnxruntime", "pycuda"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {"cuda", "onnxruntime", "pycuda", "supervision"}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
@@ -45,7 +45,7 @@ def test_edge_imports_heavy_packages_only_where_used() -> None:
         assert anywhere <= EDGE_WHERE_USED, path
 
 
-@pytest.mark.parametrize("module", ["edge.run", "train.data.synth", "train.metrics", "bench.demo"])
+@pytest.mark.parametrize("module", ["edge.runner", "train.data.synth", "train.metrics", "bench.demo"])
 def test_the_demo_needs_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -98,5 +98,5 @@ def test_a_missing_package_is_named_with_its_extra(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"pip install 'microplastic-edge[{extra}]'" in done.stderr
+    assert f"pip install '.[{extra}]'" in done.stderr
     assert package in done.stderr

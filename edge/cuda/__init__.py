@@ -26,5 +26,5 @@ def open_cuda(name: str | None = None) -> Cuda:
             return adapter()
     raise ToolError(
         "this needs pycuda or cuda-bindings, and neither is installed: "
-        "pip install 'microplastic-edge[jetson]' on a Jetson, 'microplastic-edge[rtx]' elsewhere"
+        "in a checkout of this project: pip install '.[jetson]' on a Jetson, '.[rtx]' elsewhere"
     )

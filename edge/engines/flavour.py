@@ -27,7 +27,7 @@ _WAYS_OUT = {
         "it comes with JetPack (a virtual environment sees it with --system-site-packages) or "
         f"from NVIDIA: {ELSEWHERE}"
     ),
-    "rtx": "pip install 'microplastic-edge[rtx]'",
+    "rtx": "in a checkout of this project: pip install '.[rtx]'",
 }
 
 

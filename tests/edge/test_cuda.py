@@ -268,7 +268,7 @@ def test_the_first_installed_one_is_taken(adapter: str, fake_driver: Path) -> No
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hide(MODULES[name], monkeypatch)
-    with refused(f"needs {PACKAGES[name]}", f"'microplastic-edge[{EXTRAS[name]}]'"):
+    with refused(f"needs {PACKAGES[name]}", f"pip install '.[{EXTRAS[name]}]'"):
         open_cuda(name)
 
 

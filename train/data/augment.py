@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edge.errors import ToolError
 from edge.files import replacing
-from edge.sinks.pictures import RING_BGR
+from edge.visualisation import MARKER_BGR
 from train.checkpoint import Normalisation
 from train.data.crops import Crops, CropSampler
 from train.data.photos import Photo
@@ -108,5 +108,5 @@ def _sample(image: Tensor, mask: Tensor, normalisation: Normalisation) -> NDArra
     cell = np.ascontiguousarray(rgb.astype(np.uint8)[..., ::-1])
     around = cv2.dilate((mask[0, 0].numpy() > 0).astype(np.uint8), np.ones((9, 9), np.uint8))
     outlines = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    cv2.drawContours(cell, outlines, -1, RING_BGR, 1)
+    cv2.drawContours(cell, outlines, -1, MARKER_BGR, 1)
     return np.asarray(cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=[255] * 3))
