@@ -6,13 +6,12 @@ OUT/MODEL/fold1/        a run of `train.fit`, and result.json with the scores on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import BadArgumentError
+from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, write_json
 from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_photos
@@ -20,6 +19,7 @@ from train.data.folds import By, Split, chosen, split
 from train.data.photos import Photo, find_pairs
 from train.evaluate import Scored, evaluate
 from train.fit import BEST, Outcome, Settings, fit
+from train.json_file import read_json
 from train.metrics import Counts, ObjectCounts
 from train.models.catalogue import MODELS
 from train.models.spec import ModelSpec
@@ -70,18 +70,27 @@ class FoldResult:
 
     @classmethod
     def read(cls, path: Path) -> FoldResult:
-        """What `run` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        """What `run` wrote.
+
+        Raises:
+            ToolError: the file is something else.
+        """
+        content = read_json(path)
 
         def scored(rows: list[dict[str, Any]]) -> list[Scored]:
             return [
                 Scored(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"])) for r in rows
             ]
 
-        content["outcome"] = Outcome(**content["outcome"])
-        for part in ("at_half", "at_threshold"):
-            content[part] = scored(content[part])
-        return cls(**content)
+        try:
+            content["outcome"] = Outcome(**content["outcome"])
+            for part in ("at_half", "at_threshold"):
+                content[part] = scored(content[part])
+            return cls(**content)
+        except (KeyError, TypeError):
+            raise ToolError(
+                f"{path}: not a result of 'train crossval'; remove it, and run the fold again"
+            ) from None
 
 
 def load_photos(data: Path) -> list[Photo]:

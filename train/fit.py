@@ -30,6 +30,7 @@ from train.data.augment import normalisation_of
 from train.data.crops import Crops
 from train.data.photos import Photo
 from train.data.stream import RenderedCrops, Stream
+from train.json_file import read_json
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 from train.task import LOG_STEPS, Task
@@ -105,7 +106,8 @@ def fit(
     Raises:
         BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
             another network.
-        ToolError: the data has nothing to learn from, or the loss is no longer finite.
+        ToolError: the settings in `out` are damaged, the data has nothing to learn from, or the loss
+            is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
@@ -201,10 +203,9 @@ def _claim(
         new_folder(out)
         write_json(path, asked)
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = {}
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ToolError(f"{path}: not the settings of a run; name a new folder")
     other = [key for key in asked if found.get(key) != asked[key]]
     if other:
         raise BadArgumentError(

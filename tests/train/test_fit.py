@@ -187,6 +187,11 @@ def test_a_folder_with_another_run_is_left_alone(finished: Path, tmp_path: Path)
     ):
         with pytest.raises(BadArgumentError, match=words):
             run(finished, other)
+    (tmp_path / "damaged").mkdir()
+    for content, words in (("[]", "not the settings of a run"), ("{", "not JSON")):
+        (tmp_path / "damaged/settings.json").write_text(content)
+        with pytest.raises(ToolError, match=words):
+            run(tmp_path / "damaged")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/notes.txt").write_text("mine")
     with pytest.raises(BadArgumentError, match="is not empty"):

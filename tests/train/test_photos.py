@@ -220,7 +220,7 @@ def test_a_file_that_is_not_coco_is_one_sentence(
 def test_json_files_that_leave_the_choice_open(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     (tmp_path / "x.json").write_text('{"images": [')
-    with pytest.raises(ToolError, match=r"x\.json: not a readable JSON file"):
+    with pytest.raises(ToolError, match=r"x\.json: not JSON"):
         find_pairs(tmp_path)
     write_coco(tmp_path / "y.json", [])
     with pytest.raises(ToolError, match=r"holds x\.json and y\.json; keep the one"):

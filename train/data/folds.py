@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge.errors import ToolError
 from edge.files import write_json
 from train.data.photos import Photo
+from train.json_file import read_json
 
 FOLDS = 5
 # Of what is not test data the paper validates on one tenth: 20% : 72% : 8%.
@@ -48,14 +48,14 @@ class Split:
         Raises:
             ToolError: the file is no split, or a name stands in two parts of one fold.
         """
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             folds = tuple(
-                Fold(**{part: tuple(names) for part, names in fold.items()})
+                Fold(**{part: tuple(map(_name, names)) for part, names in fold.items()})
                 for fold in content["folds"]
             )
             found = cls(content["by"], content["seed"], folds)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             raise ToolError(
                 f"{path}: not a split; it needs 'by', 'seed' and 'folds' with 'training', "
                 f"'validation' and 'test' names, as in the split.json of a 'train crossval' folder"
@@ -71,6 +71,12 @@ class Split:
                 twice = next(name for name in names if names.count(name) > 1)
                 raise ToolError(f"{path}: fold {number} names {twice} twice")
         return found
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def split(photos: Sequence[Photo], by: By, seed: int) -> Split:

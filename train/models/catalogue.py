@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from edge.errors import BadArgumentError, ToolError
+from train.json_file import read_json
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
 if TYPE_CHECKING:
@@ -155,11 +155,7 @@ def open_model(name: str) -> ModelSpec:
             f"{name}: neither a .json file with a description of a network nor one of "
             f"{', '.join(MODELS)}"
         )
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ToolError(f"{path}: not JSON: {error}") from None
-    return parse(description, name)
+    return parse(read_json(path), name)
 
 
 def parse(description: Mapping[str, Any], where: str) -> ModelSpec:
