@@ -106,8 +106,8 @@ def fit(
     Raises:
         BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
             another network.
-        ToolError: the settings in `out` are damaged, the data has nothing to learn from, or the loss
-            is no longer finite.
+        ToolError: the settings in `out` are damaged, the data has nothing to learn from, or the
+            loss is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """

@@ -89,6 +89,22 @@ def test_a_model_is_opened_by_its_key() -> None:
         (MULTIRES, {"step": 0}, "step must be 1 or more, is 0"),
         (SEGNET, {"encoder": [[4, 5], []]}, "encoder has a level without convolutions"),
         (SEGNET, {"encoder": []}, "encoder is empty"),
+        (UNET, {"encoder": [[8, 8]] * 60, "decoder": [[8, 8]] * 60}, "60 levels; use at most 8"),
+        (SEGNET, {"encoder": [[4]] * 9}, "9 levels; use at most 8"),
+        (SEGNET, {"encoder": [[4] * 17]}, "a level of 17 convolutions; use at most 16"),
+        (UNET, {"bottom": [4097, 4]}, "level 2 has 4097 output channels; use at most 4096"),
+        (MULTIRES, {"stem": 10**4000}, r"has 10+ output channels; use at most 4096"),
+        (MULTIRES, {"head_kernel": 33}, "a kernel has 33 px; use at most 31"),
+        (
+            UNET,
+            {"encoder": [[4096, 4096]] * 2, "bottom": [4096, 4096]},
+            "has 7.*parameters; use at most 500,000,000",
+        ),
+        (UNET, {"key": "../up"}, "key must be 1 to 100 letters"),
+        (UNET, {"key": ""}, "key must be 1 to 100 letters"),
+        (UNET, {"title": "red\x1b[31m"}, "title must be at most 200 characters, all printable"),
+        (UNET, {"title": 201 * "T"}, "title must be at most 200 characters, all printable"),
+        (UNET, {"encoder": "[" * 9999}, r"encoder must be a list, is '\[+\.\.\.\[+'$"),
     ],
 )
 def test_a_wrong_description_says_what_is_wrong(

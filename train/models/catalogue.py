@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -180,7 +181,7 @@ def _parsed(description: Mapping[str, Any]) -> ModelSpec:
         raise ValueError("a description of a network must be a JSON object")
     family = description.get("family")
     if not isinstance(family, str) or family not in FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {family!r}")
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {reprlib.repr(family)}")
     kind = FAMILIES[family]
     expected = [field.name for field in fields(kind)]
     for field in fields(kind):
@@ -188,7 +189,9 @@ def _parsed(description: Mapping[str, Any]) -> ModelSpec:
             raise ValueError(f"lacks {field.name}")
     for name in description:
         if name not in ("family", *expected):
-            raise ValueError(f"has an unknown field {name!r}; {family} has {', '.join(expected)}")
+            raise ValueError(
+                f"has an unknown field {reprlib.repr(name)}; {family} has {', '.join(expected)}"
+            )
     types = get_type_hints(kind)
     given = [name for name in expected if name in description]
     return kind(**{name: _typed(description[name], types[name], name) for name in given})
@@ -203,10 +206,10 @@ def _typed(value: Any, expected: Any, name: str) -> Any:
     if get_origin(expected) is not tuple:
         if type(value) is not expected:  # a bool is no number of channels
             what = "a text" if expected is str else "a whole number"
-            raise ValueError(f"{name} must be {what}, is {value!r}")
+            raise ValueError(f"{name} must be {what}, is {reprlib.repr(value)}")
         return value
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{name} must be a list, is {value!r}")
+        raise ValueError(f"{name} must be a list, is {reprlib.repr(value)}")
     inner = get_args(expected)
     if inner[-1] is Ellipsis:
         inner = inner[:1] * len(value)

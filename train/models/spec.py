@@ -6,10 +6,24 @@ from it, and `catalogue.py` holds the networks by name.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
+
+# Descriptions come from files that anyone may have written. The limits leave room above the
+# paper's networks: 5 levels, 1383 channels, 3 convolutions per level, 22 million parameters.
+# The receptive field is searched in 2**levels steps, and images must be a multiple of that.
+MAX_LEVELS = 8
+MAX_WIDTH = 4096
+MAX_CONVS_PER_LEVEL = 16
+MAX_KERNEL = 31
+# With gradients and both moments of Adam, training takes 16 bytes per parameter: 8 GB.
+MAX_PARAMETERS = 500_000_000
+# A key names folders and files.
+KEY = re.compile("[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+MAX_TITLE = 200
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,7 @@ class ModelSpec(ABC):
     """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame.
 
     Raises:
-        ValueError: the numbers describe no network.
+        ValueError: the numbers describe no network, or one beyond the limits above.
     """
 
     FAMILY: ClassVar[str]
@@ -51,9 +65,25 @@ class ModelSpec(ABC):
     title: str
 
     def __post_init__(self) -> None:
+        if not KEY.fullmatch(self.key):
+            raise ValueError(
+                "key must be 1 to 100 letters, digits, '_', '.', '+' or '-', the first one a "
+                "letter or a digit"
+            )
+        if len(self.title) > MAX_TITLE or not self.title.isprintable():
+            raise ValueError(f"title must be at most {MAX_TITLE} characters, all printable")
         if self.levels < 1:
             raise ValueError("encoder is empty; it must hold at least one level")
+        if self.levels > MAX_LEVELS:
+            raise ValueError(f"encoder has {self.levels} levels; use at most {MAX_LEVELS}")
         for conv in self.convs():
+            if conv.cout > MAX_WIDTH:
+                raise ValueError(
+                    f"a convolution of level {conv.level} has {conv.cout} output channels; use at "
+                    f"most {MAX_WIDTH}"
+                )
+            if conv.kernel > MAX_KERNEL:
+                raise ValueError(f"a kernel has {conv.kernel} px; use at most {MAX_KERNEL}")
             if min(conv.cin, conv.cout) < 1:
                 raise ValueError(
                     f"a convolution of level {conv.level} would turn {conv.cin} channels into "
@@ -61,6 +91,10 @@ class ModelSpec(ABC):
                 )
             if conv.kernel < 1 or conv.kernel % 2 == 0:
                 raise ValueError(f"a kernel of {conv.kernel} px has no middle; use an odd size")
+        if self.params() > MAX_PARAMETERS:
+            raise ValueError(
+                f"the network has {self.params():,} parameters; use at most {MAX_PARAMETERS:,}"
+            )
 
     @property
     @abstractmethod
@@ -383,6 +417,11 @@ class SegNetSpec(ModelSpec):
     def __post_init__(self) -> None:
         if not all(self.encoder):
             raise ValueError("encoder has a level without convolutions; each needs at least one")
+        if max(map(len, self.encoder), default=0) > MAX_CONVS_PER_LEVEL:
+            raise ValueError(
+                f"encoder has a level of {max(map(len, self.encoder))} convolutions; use at most "
+                f"{MAX_CONVS_PER_LEVEL}"
+            )
         super().__post_init__()
 
     @property
