@@ -43,7 +43,7 @@ def probability(logits: Tensor, prior: float) -> Tensor:
     return (exact_probability(logits, prior) * 255).round().to(torch.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Weights and what a later step must know about them.
 

@@ -41,7 +41,7 @@ class Scored:
     objects: ObjectCounts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Every photo, `at_half` where the plain sigmoid exceeds 0.5, as in the paper, and
     `at_threshold` where the probability reaches the threshold. An engine, which has no plain

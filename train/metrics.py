@@ -106,7 +106,7 @@ def mask_iou(mask: NDArray[Any], other: NDArray[Any]) -> float:
     return counts.iou() if counts.tp + counts.fp + counts.fn else 1.0
 
 
-@dataclass
+@dataclass(eq=False)
 class GreyLevels:
     """How often each uint8 probability fell on a particle and on background.
 

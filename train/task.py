@@ -33,7 +33,7 @@ SURE = -1e4
 Batch = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Validation:
     """Pixels of the validation crops: `at_half` where the plain sigmoid exceeds 0.5, as in the
     paper, and at every grey level of the `probability`."""

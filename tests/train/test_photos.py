@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from edge.errors import ToolError
-from train.data.photos import find_pairs, scan
+from train.data.photos import Photo, find_pairs, scan
 
 HEIGHT, WIDTH = 20, 30
 
@@ -263,3 +264,9 @@ def test_a_photo_of_another_size_than_its_entry_is_named(tmp_path: Path) -> None
     write_coco(tmp_path / "annotations.json", [])
     with pytest.raises(ToolError, match=r"a\.png is 30x20 px, its photo 20x30"):
         find_pairs(tmp_path)[0].load()
+
+
+def test_photos_are_compared_by_identity() -> None:
+    photo = Photo("a", np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
+    assert photo != replace(photo)
+    assert photo in {photo, replace(photo)}

@@ -17,7 +17,7 @@ SIZES_SHOWN = 4
 QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
     """What the photos of whole pairs show.
 

@@ -27,7 +27,7 @@ ROBOFLOW = "_annotations.coco.json"
 IGNORED = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """`image` (H,W,3) uint8 RGB and `mask` (H,W) uint8, 1 where a particle is.
 

@@ -70,7 +70,7 @@ SMALLEST_PX, LARGEST_PX = 2.0, 12.0
 SMALLEST_DARK_PX = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CutOut:
     """An object of a real photo: `colour` float32 (h,w,3) 0..1 and `alpha` float32 (h,w) 0..1."""
 

@@ -34,7 +34,7 @@ XY = tuple[float, float]
 Row = tuple[str, float, float, bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointLabels:
     """Particles of one photo as float64 `points` (n,2): x and y, px, where the first pixel's centre
     is (0, 0). Whether the places `ignored` (m,2) hold one is doubtful."""
@@ -51,7 +51,7 @@ class PointLabels:
 NO_POINTS = PointLabels.of([], [])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointPhoto:
     """`image` (H,W,3) uint8 RGB and its points."""
 
