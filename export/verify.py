@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.particles import particle_mask
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.metrics import NOTHING, Counts
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -83,7 +83,7 @@ class Verification:
 class Judge:
     """Compares with what `reference` says of `crops`; particles are from grey level `level` on."""
 
-    def __init__(self, crops: Sequence[Photo], reference: Run, level: int) -> None:
+    def __init__(self, crops: Sequence[Sample], reference: Run, level: int) -> None:
         self._level = level
         self._crops = crops
         self._maps = [reference(crop.image[None])[0, 0] for crop in self._crops]

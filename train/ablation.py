@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from train.checkpoint import Checkpoint, probability
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.evaluate import predict
 from train.metrics import NOTHING, Counts, GreyLevels
 from train.models.multires import MultiResBlock, ResidualUnit
@@ -66,8 +66,8 @@ class Ablation:
         whole: pixels with nothing taken out.
     """
 
-    def __init__(self, checkpoint: Checkpoint, photos: Sequence[Photo]) -> None:
-        self._checkpoint, self._photos = checkpoint, photos
+    def __init__(self, checkpoint: Checkpoint, samples: Sequence[Sample]) -> None:
+        self._checkpoint, self._samples = checkpoint, samples
         self._network = checkpoint.module()
         parts = stages(self._network) | residual_units(self._network)
         averages = {name: _Average() for name in parts}
@@ -104,10 +104,10 @@ class Ablation:
 
     def _score(self) -> Validation:
         at_half, levels = NOTHING, GreyLevels()
-        predicted = predict(self._checkpoint, self._photos, self._network)
-        for logits, photo in zip(predicted, self._photos, strict=True):
-            at_half += Counts.of(logits.numpy() > 0, photo.mask)
-            levels.add(probability(logits, self._checkpoint.prior).numpy(), photo.mask)
+        predicted = predict(self._checkpoint, self._samples, self._network)
+        for logits, sample in zip(predicted, self._samples, strict=True):
+            at_half += Counts.of(logits.numpy() > 0, sample.mask)
+            levels.add(probability(logits, self._checkpoint.prior).numpy(), sample.mask)
         return Validation(at_half, levels)
 
 

@@ -22,10 +22,10 @@ from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
 from train.ablation import Ablation, stage_above, stages
 from train.checkpoint import Checkpoint, load
-from train.crossval import RESULT, SPLIT, FoldResult, load_photos
-from train.data.crops import as_photos
+from train.crossval import RESULT, SPLIT, FoldResult, load_samples
+from train.data.crops import as_samples
 from train.data.folds import Split, chosen
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.histograms import draw, write_tensorboard
 from train.models.catalogue import build
 from train.models.spec import ModelSpec, MultiResSpec
@@ -205,7 +205,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
             f"{', '.join(sorted(spec.key for spec in specs))}; give those of one"
         )
     new_folder(out)
-    photos = load_photos(data)
+    photos = load_samples(data)
     ablations: dict[Path, Ablation] = {}
     for path, checkpoint in loaded.items():
         if _said_to_be_collapsed(path):
@@ -303,8 +303,8 @@ def _said_to_be_collapsed(path: Path) -> bool:
 
 
 def _own_photos(
-    path: Path, checkpoint: Checkpoint, photos: Sequence[Photo], data: Path
-) -> Sequence[Photo]:
+    path: Path, checkpoint: Checkpoint, photos: Sequence[Sample], data: Path
+) -> Sequence[Sample]:
     """The test photos of a fold of `train crossval`, otherwise all `photos`, which are of `data`.
 
     Raises:
@@ -316,5 +316,5 @@ def _own_photos(
     if not fold or not split.is_file():
         return photos
     folds = Split.read(split)
-    units = as_photos(photos, checkpoint.training["crop"]) if folds.by == "crop" else photos
+    units = as_samples(photos, checkpoint.training["crop"]) if folds.by == "crop" else photos
     return chosen(units, folds.folds[int(fold[1]) - 1].test, data)

@@ -106,7 +106,7 @@ def check(data: Path) -> None:
     with reported():
         with needs("cpu"):
             from train.data.check import check as run
-            from train.data.photos import scan
+            from train.data.samples import scan
         pairs, unpaired = scan(data)
         with click.progressbar(pairs) as shown:
             report = run(shown, unpaired)
@@ -286,11 +286,11 @@ def fit(
     with reported(), stoppable():
         with needs("train"):
             from train.checkpoint import open_checkpoint
-            from train.crossval import load_photos
+            from train.crossval import load_samples
             from train.data.blobs import with_mask
             from train.data.folds import hold_out
-            from train.data.photos import Photo
-            from train.data.points import point_photos, read_points
+            from train.data.points import point_samples, read_points
+            from train.data.samples import Sample
             from train.data.stream import Stream
             from train.fit import BEST
             from train.fit import fit as run
@@ -298,20 +298,20 @@ def fit(
         spec = start.spec if start and not model else open_model(model or "")
         usual = "rendered" if sand else "strong" if init else "paper"
         chosen = _recipe(recipe or usual, start)
-        training: list[Photo] | Stream
+        training: list[Sample] | Stream
         if sand:
             training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)
-            validation = training.validation_photos(settings["crop"])
+            validation = training.validation_samples(settings["crop"])
             name = "rendered"
         else:
             assert data is not None
             if points:
-                clicked = point_photos(data, read_points(points))
+                clicked = point_samples(data, read_points(points))
                 photos = [with_mask(photo, point_diameter) for photo in clicked]
                 settings["points"] = hashlib.sha256(points.read_bytes()).hexdigest()
                 settings["point_diameter"] = point_diameter
             else:
-                photos = load_photos(data)
+                photos = load_samples(data)
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
         asked = _settings(name, start, devices, epochs, settings)
@@ -507,8 +507,8 @@ def evaluate(
             from edge.particles import ParticleFilter
             from train.checkpoint import Checkpoint
             from train.checkpoint import save as write
-            from train.crossval import load_photos
-            from train.data.points import point_photos, read_points
+            from train.crossval import load_samples
+            from train.data.points import point_samples, read_points
             from train.evaluate import evaluate as score
             from train.evaluate import open_source, probability_maps, threshold_of
             from train.precision_recall import evaluate_masks, evaluate_points
@@ -517,7 +517,7 @@ def evaluate(
         bounds = ParticleFilter(used, min_diameter, max_diameter)
         level = bounds.threshold_u8
         if points:
-            clicked = point_photos(data, read_points(points))
+            clicked = point_samples(data, read_points(points))
             curve = evaluate_points(
                 probability_maps(source, (photo.image for photo in clicked)),
                 [photo.labels for photo in clicked],
@@ -528,7 +528,7 @@ def evaluate(
             click.echo(f"{len(clicked)} photos")
         else:
             beside = int(tolerance or 0)
-            photos = load_photos(data)
+            photos = load_samples(data)
             scored = score(source, photos, beside, threshold=used, bounds=bounds)
             click.echo(f"{scored.as_text(used)}\n")
             masks = [photo.mask for photo in photos]
@@ -588,9 +588,9 @@ def samples(data: Path, out: Path, crop: int, seed: int) -> None:
     """Draw crops and their augmentations (Figure 8), particles outlined."""
     with reported():
         with needs("train"):
-            from train.crossval import load_photos
+            from train.crossval import load_samples
             from train.data.augment import write_samples
-        write_samples(load_photos(data), out, crop=crop, seed=seed)
+        write_samples(load_samples(data), out, crop=crop, seed=seed)
         click.echo(out)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, write_json
 from train.checkpoint import load, open_checkpoint
-from train.data.crops import as_photos
+from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
-from train.data.photos import Photo, find_pairs
+from train.data.samples import Sample, find_samples
 from train.evaluate import Scored, evaluate
 from train.fit import BEST, Outcome, Settings, fit
 from train.json_file import read_json
@@ -93,15 +93,15 @@ class FoldResult:
             ) from None
 
 
-def load_photos(data: Path) -> list[Photo]:
+def load_samples(data: Path) -> list[Sample]:
     """Every photo of `data`, in memory."""
-    return [pair.load() for pair in find_pairs(data)]
+    return [paths.load() for paths in find_samples(data)]
 
 
-def load_units(data: Path, by: By, crop: int) -> list[Photo]:
+def load_units(data: Path, by: By, crop: int) -> list[Sample]:
     """What folds are made of: photos, or their crops as photos of their own."""
-    photos = load_photos(data)
-    return as_photos(photos, crop) if by == "crop" else photos
+    samples = load_samples(data)
+    return as_samples(samples, crop) if by == "crop" else samples
 
 
 def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
@@ -131,26 +131,26 @@ def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
 
 def run_here(jobs: Sequence[Job]) -> Iterator[tuple[Job, FoldResult]]:
     """Run jobs one after the other on this machine; finished ones are only read."""
-    units: list[Photo] | None = None
+    units: list[Sample] | None = None
     for job in jobs:
         if units is None and not job.done:
             units = load_units(job.data, Split.read(job.out / SPLIT).by, job.settings.crop)
         yield job, run(job, units)
 
 
-def run(job: Job, photos: Sequence[Photo] | None = None) -> FoldResult:
+def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
     """Train and test one job; a finished one is only read.
 
     Args:
-        photos: all photos of the data, where they are at hand already.
+        samples: all photos of the data, where they are at hand already.
     """
     path = job.folder / RESULT
     if not job.done:
         folds = Split.read(job.out / SPLIT)
         fold = folds.folds[job.fold - 1]
-        if photos is None:
-            photos = load_units(job.data, folds.by, job.settings.crop)
-        parts = (chosen(photos, n, job.data) for n in (fold.training, fold.validation, fold.test))
+        if samples is None:
+            samples = load_units(job.data, folds.by, job.settings.crop)
+        parts = (chosen(samples, n, job.data) for n in (fold.training, fold.validation, fold.test))
         training, validation, test = parts
         start = open_checkpoint(job.init) if job.init else None
         outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings, start)

@@ -19,7 +19,7 @@ from edge.particles import ParticleFilter, threshold_u8
 from edge.tiling import cut, plan, stitch
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.matching import detected
 from train.metrics import (
     LABELS,
@@ -62,14 +62,14 @@ class Evaluation:
         lines = [f"{len(self.maps)} photos".ljust(24) + "".join(f"{rule:>28}" for rule in rules)]
         for key, score in SCORES.items():
             cells = ""
-            for photos in rules.values():
-                pixels = [photo.pixels for photo in photos]
+            for samples in rules.values():
+                pixels = [sample.pixels for sample in samples]
                 low, high = confidence_interval([pixels], score)
                 cells += f"{score(sum(pixels, NOTHING)):>12.4f} ({low:.4f}-{high:.4f})".rjust(28)
             lines.append(f"{LABELS[key]:<24}{cells}")
         found = false = ""
-        for photos in rules.values():
-            objects = [photo.objects for photo in photos]
+        for samples in rules.values():
+            objects = [sample.objects for sample in samples]
             found += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
             false += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
         lines += [f"{'objects found':<24}{found}", f"{'false objects a photo':<24}{false}"]
@@ -99,7 +99,7 @@ def threshold_of(source: Source) -> float:
 
 def evaluate(
     source: Source,
-    photos: Sequence[Photo],
+    samples: Sequence[Sample],
     tolerance: int = 0,
     *,
     threshold: float | None = None,
@@ -115,18 +115,18 @@ def evaluate(
     found = Evaluation([], [], [])
     level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
-    def score(photo: Photo, mask: NDArray[np.uint8]) -> Scored:
-        objects = object_counts(mask, photo.mask, tolerance)
-        return Scored(photo.name, Counts.of(mask, photo.mask), objects)
+    def score(sample: Sample, mask: NDArray[np.uint8]) -> Scored:
+        objects = object_counts(mask, sample.mask, tolerance)
+        return Scored(sample.name, Counts.of(mask, sample.mask), objects)
 
     if isinstance(source, Checkpoint):
-        for photo, logits in zip(photos, predict(source, photos), strict=True):
+        for sample, logits in zip(samples, predict(source, samples), strict=True):
             found.maps.append(probability(logits, source.prior).numpy())
-            found.at_half.append(score(photo, (logits > 0).numpy().astype(np.uint8)))
+            found.at_half.append(score(sample, (logits > 0).numpy().astype(np.uint8)))
     else:
-        found.maps.extend(probability_maps(source, (photo.image for photo in photos)))
-    for photo, grey in zip(photos, found.maps, strict=True):
-        found.at_threshold.append(score(photo, detected(grey, level, bounds)))
+        found.maps.extend(probability_maps(source, (sample.image for sample in samples)))
+    for sample, grey in zip(samples, found.maps, strict=True):
+        found.at_threshold.append(score(sample, detected(grey, level, bounds)))
     return found
 
 
@@ -154,7 +154,7 @@ def probability_maps(
 
 
 def predict(
-    checkpoint: Checkpoint, photos: Sequence[Photo], network: nn.Module | None = None
+    checkpoint: Checkpoint, samples: Sequence[Sample], network: nn.Module | None = None
 ) -> Iterator[Tensor]:
     """Logits float32 (H,W) of each photo, on the GPU where there is one.
 
@@ -164,7 +164,7 @@ def predict(
     Raises:
         ToolError: a photo is too large for the network's halo within the tile limit.
     """
-    images = (photo.image for photo in photos)
+    images = (sample.image for sample in samples)
     return _logits(checkpoint, images, network or checkpoint.module())
 
 

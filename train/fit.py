@@ -28,7 +28,7 @@ from edge.files import new_folder, replacing, write_json
 from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
 from train.data.crops import Crops
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.data.stream import RenderedCrops, Stream
 from train.json_file import read_json
 from train.models.spec import ModelSpec
@@ -88,8 +88,8 @@ class Outcome:
 def fit(
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo] | Stream,
-    validation: Sequence[Photo],
+    training: Sequence[Sample] | Stream,
+    validation: Sequence[Sample],
     out: Path,
     settings: Settings,
     init: Checkpoint | None = None,
@@ -113,8 +113,8 @@ def fit(
     """
     weights = init.weights_for(spec) if init else None
     resume = _claim(out, spec, recipe, training, validation, settings)
-    sample = training.sample if isinstance(training, Stream) else training
-    normalisation = init.normalisation if init else normalisation_of(sample)
+    reference = training.reference_scenes if isinstance(training, Stream) else training
+    normalisation = init.normalisation if init else normalisation_of(reference)
     crops: Crops | RenderedCrops
     if isinstance(training, Stream):
         crops = RenderedCrops(training, spec.multiple, settings.crop)
@@ -178,8 +178,8 @@ def _claim(
     out: Path,
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo] | Stream,
-    validation: Sequence[Photo],
+    training: Sequence[Sample] | Stream,
+    validation: Sequence[Sample],
     settings: Settings,
 ) -> Path | None:
     """Make `out` this run's folder; the state to go on from, where one stopped there."""
@@ -192,9 +192,9 @@ def _claim(
                 "training": (
                     training.describe()
                     if isinstance(training, Stream)
-                    else [photo.name for photo in training]
+                    else [sample.name for sample in training]
                 ),
-                "validation": [photo.name for photo in validation],
+                "validation": [sample.name for sample in validation],
             }
         )
     )

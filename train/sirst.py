@@ -23,9 +23,9 @@ from edge.errors import ToolError
 from edge.files import write_json
 from edge.particles import particle_mask, threshold_u8
 from train.checkpoint import Checkpoint, load
-from train.crossval import RESULT, load_photos
+from train.crossval import RESULT, load_samples
 from train.data.folds import chosen
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.evaluate import probability_maps
 from train.fit import BEST, Settings, fit
 from train.metrics import confidence_interval
@@ -143,7 +143,7 @@ class SirstResult:
         return "\n".join(lines)
 
 
-def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
+def read_split(data: Path) -> tuple[list[Sample], list[Sample]]:
     """(training, validation) photos of the official split.
 
     Raises:
@@ -155,7 +155,7 @@ def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
         if not path.is_file():
             raise ToolError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
         lists.append(path.read_text(encoding="utf-8").split())
-    photos = load_photos(data)
+    photos = load_samples(data)
     training, validation = (chosen(photos, names, data) for names in lists)
     return training, validation
 
@@ -179,7 +179,7 @@ def train_and_score(
     return score(load(out / BEST), validation, out)
 
 
-def score(checkpoint: Checkpoint, photos: Sequence[Photo], out: Path) -> SirstResult:
+def score(checkpoint: Checkpoint, photos: Sequence[Sample], out: Path) -> SirstResult:
     """Score a checkpoint and write `out`/result.json."""
     thresholds = (0.5, checkpoint.threshold)
     counts: tuple[list[SirstCounts], list[SirstCounts]] = ([], [])

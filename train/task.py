@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
-from train.data.photos import IGNORED
+from train.data.samples import IGNORED
 from train.loss import LOSSES
 from train.metrics import NOTHING, Counts, GreyLevels
 from train.models.catalogue import build
@@ -111,7 +111,7 @@ class Task(lightning.LightningModule):
         return loss
 
     def loss(self, image: Tensor, target: Tensor) -> Tensor:
-        """Of images uint8 (N,3,H,W), augmented, and masks uint8 (N,1,H,W), as in `Photo`."""
+        """Of images uint8 (N,3,H,W), augmented, and masks uint8 (N,1,H,W), as in `Sample`."""
         image = normalised(image, self._normalisation)
         doubtful = target == IGNORED
         ignoring = bool(doubtful.any())

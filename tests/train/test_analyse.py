@@ -14,7 +14,7 @@ from torch import nn
 from train.ablation import Ablation, stage_above
 from train.checkpoint import Checkpoint, Normalisation, probability, save
 from train.cli import train
-from train.crossval import FoldResult, load_photos
+from train.crossval import FoldResult, load_samples
 from train.data.augment import normalised
 from train.data.folds import Fold, Split
 from train.data.synth import write_photos
@@ -49,7 +49,7 @@ def network_of(spec: ModelSpec, seed: int = 0) -> nn.Module:
 
 def make_true(trained: Checkpoint, folder: Path) -> None:
     """Scale the head so that `trained` calls half of the pixels particles; make these the truth."""
-    photos = load_photos(folder)
+    photos = load_samples(folder)
     logits = torch.stack(list(predict(trained, photos)))
     trained.weights["head.bias"] -= logits.median()
     for name in ("head.weight", "head.bias"):
@@ -226,7 +226,7 @@ def test_a_fold_is_scored_on_its_test_photos(
     """The masks of the other photos are wrong; what training said of a collapse counts."""
     own, runs = tmp_path / "data", tmp_path / "runs"
     shutil.copytree(data, own)
-    names = [photo.name for photo in load_photos(own)]
+    names = [photo.name for photo in load_samples(own)]
     for name in names[1:]:
         path = str(own / "masks" / f"{name}.png")
         cv2.imwrite(path, 255 - cv2.imread(path, cv2.IMREAD_GRAYSCALE))
@@ -289,7 +289,7 @@ def test_what_is_taken_out_is_what_would_be_dropped(spec: ModelSpec) -> None:
 
 def test_a_stage_gives_way_to_the_mean_of_what_the_next_one_reads(data: Path) -> None:
     """Without decoder.0 the head adds up that mean: behind the ReLU, one logit everywhere."""
-    network, photos = network_of(MULTIRES), load_photos(data)
+    network, photos = network_of(MULTIRES), load_samples(data)
     trained = checkpoint(MULTIRES, network)
     said: list[torch.Tensor] = []
     block = network.get_submodule("decoder.0")
@@ -315,7 +315,7 @@ def test_dead_filters_are_counted(data: Path) -> None:
         linear.get_parameter("weight")[:2] = 0
         # Behind the ReLU: one never fires, the others always.
         rectified.get_parameter("bias").fill_(1000.0)[0] = -1000.0
-    dead = Ablation(checkpoint(UNET, network), load_photos(data)).dead
+    dead = Ablation(checkpoint(UNET, network), load_samples(data)).dead
     assert dead["encoder.0.0"] == pytest.approx(2 / 6)
     assert dead["encoder.0.1"] == pytest.approx(1 / 6)
     assert dead["head"] == 0
@@ -327,7 +327,7 @@ def test_features_against_shortcut(data: Path) -> None:
         for name, parameter in network.named_parameters():
             if name.startswith(("encoder.0.convs", "decoder.1.shortcut")):
                 parameter.zero_()
-    share = Ablation(checkpoint(MULTIRES, network), load_photos(data)).feature_share
+    share = Ablation(checkpoint(MULTIRES, network), load_samples(data)).feature_share
     blocks = {f"{part}.{level}" for part in ("encoder", "decoder") for level in range(3)}
     assert set(share) == blocks | {"bottom"}
     assert share["encoder.0"] == 0

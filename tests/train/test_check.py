@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.cli import train
 from train.data.check import check
-from train.data.photos import scan
+from train.data.samples import scan
 
 
 def write_pair(folder: Path, name: str, mask: NDArray[np.uint8]) -> None:

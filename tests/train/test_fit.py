@@ -20,7 +20,7 @@ from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
 from train.data.augment import normalisation_of
-from train.data.photos import IGNORED, Photo
+from train.data.samples import IGNORED, Sample
 from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
 from train.models.catalogue import MODELS, build
 from train.recipe import RECIPES
@@ -29,7 +29,7 @@ SPEC = MODELS["quarter_mrunet"]
 SETTINGS = Settings("bright squares", epochs=2, batch=4, crop=64, devices=1)
 
 
-def photos(count: int) -> list[Photo]:
+def photos(count: int) -> list[Sample]:
     """Sand-like noise with a bright square for a particle."""
     rng = np.random.default_rng(5)
     found = []
@@ -39,7 +39,7 @@ def photos(count: int) -> list[Photo]:
         top, left = rng.integers(4, 54, 2)
         mask[top : top + 6, left : left + 6] = 1
         image[mask > 0] = 250
-        found.append(Photo(f"p{number}", image, mask))
+        found.append(Sample(f"p{number}", image, mask))
     return found
 
 

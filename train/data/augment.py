@@ -20,7 +20,7 @@ from edge.files import replacing
 from edge.sinks.pictures import RING_BGR
 from train.checkpoint import Normalisation
 from train.data.crops import Crops, CropSampler
-from train.data.photos import Photo
+from train.data.samples import Sample
 
 SHIFT, DEGREES = 0.2, 45.0
 SAMPLE_ROWS, SAMPLE_COLUMNS = 3, 6
@@ -49,11 +49,11 @@ class Augmentation(nn.Module):
         return warped, moved
 
 
-def normalisation_of(photos: Sequence[Photo]) -> Normalisation:
+def normalisation_of(samples: Sequence[Sample]) -> Normalisation:
     """Mean and deviation of all pixels of the photos."""
     total, squares, pixels = np.zeros(3), np.zeros(3), 0
-    for photo in photos:
-        image = photo.image.reshape(-1, 3).astype(np.float64)
+    for sample in samples:
+        image = sample.image.reshape(-1, 3).astype(np.float64)
         total += image.sum(axis=0)
         squares += np.square(image).sum(axis=0)
         pixels += len(image)
@@ -72,7 +72,7 @@ def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
     return (image.float() - mean) / std
 
 
-def write_samples(photos: Sequence[Photo], path: Path, *, crop: int, seed: int) -> None:
+def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int) -> None:
     """A picture in the manner of Figure 8: a crop in each row, then its augmentations.
 
     Particles are ringed, so that the mask can be seen to move with the image.
@@ -81,10 +81,10 @@ def write_samples(photos: Sequence[Photo], path: Path, *, crop: int, seed: int) 
         ToolError: no photo has a particle.
         OSError: the picture cannot be written.
     """
-    if not any(photo.mask.any() for photo in photos):
+    if not any(sample.mask.any() for sample in samples):
         raise ToolError("no photo has a particle, so there is nothing to draw crops around")
-    normalisation = normalisation_of(photos)
-    crops = Crops(photos, 1, crop, normalisation.mean)
+    normalisation = normalisation_of(samples)
+    crops = Crops(samples, 1, crop, normalisation.mean)
     torch.manual_seed(seed)
     windows = list(CropSampler(crops, seed=seed, foreground=1.0))[:SAMPLE_ROWS]
     augmentation = Augmentation()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from train.data.photos import Pair
+from train.data.samples import SamplePaths
 
 SIZES_SHOWN = 4
 QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
@@ -61,11 +61,11 @@ class Report:
         return "\n".join(rows)
 
 
-def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
+def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
     """Read every pair, one at a time, and go on where one is broken.
 
     Args:
-        pairs, unpaired: as `train.data.photos.scan` returns them.
+        pairs, unpaired: as `train.data.samples.scan` returns them.
     """
     sizes: Counter[tuple[int, int]] = Counter()
     clean = 0

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from train.data.photos import find_pairs
+from train.data.samples import find_samples
 from train.data.shapes import (
     Floats,
     Outline,
@@ -82,14 +82,14 @@ def read_cutouts(folder: Path) -> list[CutOut]:
     """The objects of FOLDER/images under FOLDER/masks that touch no other and no edge.
 
     Raises:
-        ToolError: there is no such folder; or as `find_pairs` and `Pair.load`.
+        ToolError: there is no such folder; or as `find_samples` and `SamplePaths.load`.
     """
     if not (folder / "images").is_dir():
         raise ToolError(
             f"{folder}: has no photos in images/; name a folder with images/ and masks/"
         )
     found = []
-    for photo in (pair.load() for pair in find_pairs(folder)):
+    for photo in (paths.load() for paths in find_samples(folder)):
         height_all, width_all = photo.size_hw
         count, labels, stats, _ = cv2.connectedComponentsWithStats(photo.mask)
         for label in range(1, count):

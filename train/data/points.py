@@ -52,7 +52,7 @@ NO_POINTS = PointLabels.of([], [])
 
 
 @dataclass(frozen=True, eq=False)
-class PointPhoto:
+class PointSample:
     """`image` (H,W,3) uint8 RGB and its points."""
 
     name: str
@@ -143,7 +143,7 @@ def _coordinate(value: Any, where: str) -> float:
     return number
 
 
-def point_photos(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointPhoto]:
+def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointSample]:
     """Every photo of `folder`/images or, where there is no such folder, of `folder`, in memory.
 
     A photo that `labels` does not name has no particle.
@@ -160,7 +160,7 @@ def point_photos(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointP
     if absent:
         raise ToolError(f"{min(absent)}: has points but is not in {folder}")
     photos = [
-        PointPhoto(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
+        PointSample(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
     ]
     for photo in photos:
         height, width = photo.image.shape[:2]

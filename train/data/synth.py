@@ -136,7 +136,7 @@ def write_photos(
 ) -> Iterator[int]:
     """Write `count` photos of `size` x `size` px as images/ and masks/ under `folder`.
 
-    Photo i depends on (seed, i) and the materials alone. Yields the number written so far.
+    Sample i depends on (seed, i) and the materials alone. Yields the number written so far.
 
     Raises:
         OSError: the folder cannot be written.
