@@ -25,8 +25,8 @@ from train.data.synth import scene
 from train.fit import Settings, fit
 from train.loss import weighted_bce
 from train.models.catalogue import build, open_model
+from train.module import BETAS, EPSILON, LOG_STEPS
 from train.recipe import RECIPES
-from train.task import BETAS, EPSILON, LOG_STEPS
 
 # 200 crops: an epoch of 50 steps, five intervals of ten between validations.
 PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from train.checkpoint import Checkpoint, probability
 from train.data.samples import Sample
 from train.evaluate import predict
-from train.metrics import NOTHING, Counts, GreyLevels
+from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
 from train.models.multires import MultiResBlock, ResidualUnit
 from train.models.spec import ModelSpec, SegNetSpec
-from train.task import Validation
+from train.module import Validation
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor | None]
 
@@ -103,12 +103,12 @@ class Ablation:
             return self._score()
 
     def _score(self) -> Validation:
-        at_half, levels = NOTHING, GreyLevels()
+        at_0_5, histogram = ZERO_COUNTS, ProbabilityHistogram()
         predicted = predict(self._checkpoint, self._samples, self._network)
         for logits, sample in zip(predicted, self._samples, strict=True):
-            at_half += Counts.of(logits.numpy() > 0, sample.mask)
-            levels.add(probability(logits, self._checkpoint.prior).numpy(), sample.mask)
-        return Validation(at_half, levels)
+            at_0_5 += Counts.of(logits.numpy() > 0, sample.mask)
+            histogram.add(probability(logits, self._checkpoint.prior).numpy(), sample.mask)
+        return Validation(at_0_5, histogram)
 
 
 def _bypass(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> Tensor:

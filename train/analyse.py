@@ -26,11 +26,11 @@ from train.crossval import RESULT, SPLIT, FoldResult, load_samples
 from train.data.crops import as_samples
 from train.data.folds import Split, chosen
 from train.data.samples import Sample
-from train.histograms import draw, write_tensorboard
 from train.models.catalogue import build
 from train.models.spec import ModelSpec, MultiResSpec
 from train.reduction import TOLERANCE, Change, Reduction, fewest_units, reduce, units_from
 from train.utilisation import Layer, kernels, measure, of_checkpoints, of_part
+from train.weight_histograms import draw, write_tensorboard
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _units(spec: ModelSpec, layers: Sequence[Layer], change: Change) -> list[Uni
 def _said_to_be_collapsed(path: Path) -> bool:
     """What `train crossval` wrote beside the checkpoint `path`, if it did."""
     result = path.parent / RESULT
-    return result.is_file() and FoldResult.read(result).outcome.collapsed
+    return result.is_file() and FoldResult.read(result).training_result.collapsed
 
 
 def _own_photos(

@@ -315,8 +315,8 @@ def fit(
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
         asked = _settings(name, start, devices, epochs, settings)
-        outcome = run(spec, chosen, training, validation, out, asked, start)
-        click.echo(f"\n{outcome.as_text()}\n{out / BEST}")
+        training_result = run(spec, chosen, training, validation, out, asked, start)
+        click.echo(f"\n{training_result.as_text()}\n{out / BEST}")
 
 
 @train.command()
@@ -356,11 +356,11 @@ def crossval(
         ]  # fmt: skip
         with needs("train"):
             from train.checkpoint import open_checkpoint
-            from train.crossval import Job, claim_split, run_here
+            from train.crossval import Job, prepare_split, run_here
         start = open_checkpoint(init) if init else None
         chosen = _recipe(recipe or ("strong" if start else "paper"), start)
         asked = _settings(data.name, start, devices, epochs, settings)
-        claim_split(data, out, split_name, asked)
+        prepare_split(data, out, split_name, asked)
         jobs = [
             Job(spec, chosen, number, data, out, asked, tolerance, init)
             for spec in specs
@@ -373,7 +373,7 @@ def crossval(
         else:
             finished = run_here(jobs)
         for number, (job, result) in enumerate(finished, 1):
-            click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.outcome.as_text()}")
+            click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.training_result.as_text()}")
         click.echo()
         _show_tables(out)
 

@@ -17,8 +17,8 @@ from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
 from train.data.samples import Sample, find_samples
-from train.evaluate import Scored, evaluate
-from train.fit import BEST, Outcome, Settings, fit
+from train.evaluate import SampleMetrics, evaluate
+from train.fit import BEST, Settings, TrainingResult, fit
 from train.json_file import read_json
 from train.metrics import Counts, ObjectCounts
 from train.models.catalogue import MODELS
@@ -64,9 +64,9 @@ class FoldResult:
     model: str
     title: str
     fold: int
-    outcome: Outcome
-    at_half: list[Scored]
-    at_threshold: list[Scored]
+    training_result: TrainingResult
+    at_0_5: list[SampleMetrics]
+    at_threshold: list[SampleMetrics]
 
     @classmethod
     def read(cls, path: Path) -> FoldResult:
@@ -77,14 +77,15 @@ class FoldResult:
         """
         content = read_json(path)
 
-        def scored(rows: list[dict[str, Any]]) -> list[Scored]:
+        def scored(rows: list[dict[str, Any]]) -> list[SampleMetrics]:
             return [
-                Scored(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"])) for r in rows
+                SampleMetrics(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"]))
+                for r in rows
             ]
 
         try:
-            content["outcome"] = Outcome(**content["outcome"])
-            for part in ("at_half", "at_threshold"):
+            content["training_result"] = TrainingResult(**content["training_result"])
+            for part in ("at_0_5", "at_threshold"):
                 content[part] = scored(content[part])
             return cls(**content)
         except (KeyError, TypeError):
@@ -104,7 +105,7 @@ def load_units(data: Path, by: By, crop: int) -> list[Sample]:
     return as_samples(samples, crop) if by == "crop" else samples
 
 
-def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
+def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
     """Write the split into `out`, where it does not stand there already.
 
     Args:
@@ -153,10 +154,17 @@ def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
         parts = (chosen(samples, n, job.data) for n in (fold.training, fold.validation, fold.test))
         training, validation, test = parts
         start = open_checkpoint(job.init) if job.init else None
-        outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings, start)
+        training_result = fit(
+            job.spec, job.recipe, training, validation, job.folder, job.settings, start
+        )
         scored = evaluate(load(job.folder / BEST), test, job.tolerance)
         result = FoldResult(
-            job.spec.key, job.spec.title, job.fold, outcome, scored.at_half, scored.at_threshold
+            job.spec.key,
+            job.spec.title,
+            job.fold,
+            training_result,
+            scored.at_0_5,
+            scored.at_threshold,
         )
         write_json(path, asdict(result))
     return FoldResult.read(path)

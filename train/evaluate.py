@@ -23,8 +23,8 @@ from train.data.samples import Sample
 from train.matching import detected
 from train.metrics import (
     LABELS,
-    NOTHING,
     SCORES,
+    ZERO_COUNTS,
     Counts,
     ObjectCounts,
     confidence_interval,
@@ -33,7 +33,7 @@ from train.metrics import (
 
 
 @dataclass(frozen=True)
-class Scored:
+class SampleMetrics:
     """Pixels and objects of one photo under one threshold."""
 
     name: str
@@ -43,29 +43,31 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every photo, `at_half` where the plain sigmoid exceeds 0.5, as in the paper, and
+    """Every photo, `at_0_5` where the plain sigmoid exceeds 0.5, as in the paper, and
     `at_threshold` where the probability reaches the threshold. An engine, which has no plain
-    sigmoid, leaves `at_half` empty.
+    sigmoid, leaves `at_0_5` empty.
 
     `maps`: probability of each photo, uint8 (H,W).
     """
 
-    at_half: list[Scored]
-    at_threshold: list[Scored]
+    at_0_5: list[SampleMetrics]
+    at_threshold: list[SampleMetrics]
     maps: list[NDArray[np.uint8]]
 
     def as_text(self, threshold: float) -> str:
         """Scores of all photos together with 95% intervals, for a terminal."""
         rules = {f"threshold {threshold:g}": self.at_threshold}
-        if self.at_half:
-            rules = {"sigmoid > 0.5": self.at_half, **rules}
+        if self.at_0_5:
+            rules = {"sigmoid > 0.5": self.at_0_5, **rules}
         lines = [f"{len(self.maps)} photos".ljust(24) + "".join(f"{rule:>28}" for rule in rules)]
         for key, score in SCORES.items():
             cells = ""
             for samples in rules.values():
                 pixels = [sample.pixels for sample in samples]
                 low, high = confidence_interval([pixels], score)
-                cells += f"{score(sum(pixels, NOTHING)):>12.4f} ({low:.4f}-{high:.4f})".rjust(28)
+                cells += f"{score(sum(pixels, ZERO_COUNTS)):>12.4f} ({low:.4f}-{high:.4f})".rjust(
+                    28
+                )
             lines.append(f"{LABELS[key]:<24}{cells}")
         found = false = ""
         for samples in rules.values():
@@ -115,18 +117,18 @@ def evaluate(
     found = Evaluation([], [], [])
     level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
-    def score(sample: Sample, mask: NDArray[np.uint8]) -> Scored:
+    def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
         objects = object_counts(mask, sample.mask, tolerance)
-        return Scored(sample.name, Counts.of(mask, sample.mask), objects)
+        return SampleMetrics(sample.name, Counts.of(mask, sample.mask), objects)
 
     if isinstance(source, Checkpoint):
         for sample, logits in zip(samples, predict(source, samples), strict=True):
             found.maps.append(probability(logits, source.prior).numpy())
-            found.at_half.append(score(sample, (logits > 0).numpy().astype(np.uint8)))
+            found.at_0_5.append(score(sample, (logits > 0).numpy().astype(np.uint8)))
     else:
         found.maps.extend(probability_maps(source, (sample.image for sample in samples)))
-    for sample, grey in zip(samples, found.maps, strict=True):
-        found.at_threshold.append(score(sample, detected(grey, level, bounds)))
+    for sample, probability_u8 in zip(samples, found.maps, strict=True):
+        found.at_threshold.append(score(sample, detected(probability_u8, level, bounds)))
     return found
 
 

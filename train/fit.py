@@ -32,8 +32,8 @@ from train.data.samples import Sample
 from train.data.stream import RenderedCrops, Stream
 from train.json_file import read_json
 from train.models.spec import ModelSpec
+from train.module import LOG_STEPS, SegmentationModule
 from train.recipe import Recipe
-from train.task import LOG_STEPS, Task
 
 BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
 
@@ -60,13 +60,13 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended: its best epoch's scores, and whether that epoch's network collapsed."""
 
     epochs: int
     best_epoch: int
     threshold: float
-    at_half: dict[str, float]
+    at_0_5: dict[str, float]
     at_threshold: dict[str, float]
     collapsed: bool
 
@@ -74,12 +74,12 @@ class Outcome:
         """In a line for a terminal; a collapsed run is said to be one."""
         text = (
             f"best epoch {self.best_epoch} of {self.epochs}: validation r.w. F1 "
-            f"{self.at_half['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
+            f"{self.at_0_5['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
             f"{self.at_threshold['rw_f1']:.4f} at threshold {self.threshold}"
         )
         if self.collapsed:
             text += (
-                "\ncollapsed: it says the same of every pixel, as the paper's U-nets did in some "
+                "\ncollapsed: a constant prediction, as of the U-nets of the paper in some "
                 "folds; try another --seed, a smaller network or --recipe strong"
             )
         return text
@@ -93,7 +93,7 @@ def fit(
     out: Path,
     settings: Settings,
     init: Checkpoint | None = None,
-) -> Outcome:
+) -> TrainingResult:
     """Train `spec` on `training`, or resume the run in `out`.
 
     The best epoch is the one with the highest recall-weighted F1 on `validation`, which also sets
@@ -112,7 +112,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
     weights = init.weights_for(spec) if init else None
-    resume = _claim(out, spec, recipe, training, validation, settings)
+    resume = _prepare_run_directory(out, spec, recipe, training, validation, settings)
     reference = training.reference_scenes if isinstance(training, Stream) else training
     normalisation = init.normalisation if init else normalisation_of(reference)
     crops: Crops | RenderedCrops
@@ -129,7 +129,7 @@ def fit(
         )
     # Dice pulls the decision back to the middle: then there is nothing to undo.
     prior = share if recipe.loss == "weighted_bce" else 0.5
-    _quieten()
+    _silence_logs()
     facts = {
         "data": settings.data,
         "photos": len(training) if isinstance(training, Sequence) else "rendered, new at each step",
@@ -140,13 +140,13 @@ def fit(
         "seed": settings.seed,
     }
     untrained = Checkpoint(spec, normalisation, prior, threshold=0.5, training=facts, weights={})
-    keeper = _Keeper(out, untrained)
+    checkpoints = _CheckpointCallback(out, untrained)
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         devices=settings.devices,
         precision=settings.precision,  # type: ignore[arg-type]
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
-        callbacks=[keeper, TQDMProgressBar(refresh_rate=LOG_STEPS)],
+        callbacks=[checkpoints, TQDMProgressBar(refresh_rate=LOG_STEPS)],
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -160,21 +160,21 @@ def fit(
             f"devices; take a multiple of {trainer.world_size}"
         )
     steps = settings.epochs * -(-len(crops) // settings.batch)
-    task = Task(
+    module = SegmentationModule(
         spec, recipe, normalisation, prior, seed=settings.seed, steps=steps, weights=weights
     )
     loaders = _Loaders(crops, held_out, recipe, settings)
     try:
-        trainer.fit(task, loaders, ckpt_path=resume, weights_only=True)
+        trainer.fit(module, loaders, ckpt_path=resume, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(f"{resume}: not safe to load; remove {out} and train again") from error
     except SystemExit as stop:
         # What Lightning makes of Ctrl-C and SIGTERM.
         raise KeyboardInterrupt from stop
-    return keeper.outcome()
+    return checkpoints.result()
 
 
-def _claim(
+def _prepare_run_directory(
     out: Path,
     spec: ModelSpec,
     recipe: Recipe,
@@ -246,7 +246,7 @@ class _Loaders(lightning.LightningDataModule):
         )
 
 
-class _Keeper(Callback):
+class _CheckpointCallback(Callback):
     """Keeps the best and the last checkpoint, and Lightning's state after every epoch."""
 
     def __init__(self, out: Path, untrained: Checkpoint) -> None:
@@ -260,13 +260,13 @@ class _Keeper(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best, self._epochs = state_dict["best"], state_dict["epochs"]
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, task: Task) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
         self._epochs = trainer.current_epoch + 1
-        validation = task.validation
+        validation = module.validation
         assert validation is not None
-        threshold = round(validation.level / 255, 4)
-        at_half = validation.at_half.scores()
-        at_threshold = validation.levels.at(validation.level).scores()
+        threshold = round(validation.threshold_u8 / 255, 4)
+        at_0_5 = validation.at_0_5.scores()
+        at_threshold = validation.histogram.at(validation.threshold_u8).scores()
         # Of equals the later one: it is trained more.
         better = validation.score >= self._best["score"]
         if better:
@@ -274,7 +274,7 @@ class _Keeper(Callback):
                 "score": validation.score,
                 "best_epoch": self._epochs,
                 "threshold": threshold,
-                "at_half": at_half,
+                "at_0_5": at_0_5,
                 "at_threshold": at_threshold,
                 "collapsed": validation.collapsed,
             }
@@ -282,14 +282,14 @@ class _Keeper(Callback):
             trained = {
                 "epochs": self._epochs,
                 "steps": trainer.global_step,
-                "validation_at_0.5": at_half,
+                "validation_at_0.5": at_0_5,
                 "validation_at_threshold": at_threshold,
             }
             checkpoint = replace(
                 self._untrained,
                 threshold=threshold,
                 training=self._untrained.training | trained,
-                weights=task.weights(),
+                weights=module.weights(),
             )
             for name in (BEST, LAST) if better else (LAST,):
                 save(checkpoint, self._out / name)
@@ -303,13 +303,13 @@ class _Keeper(Callback):
             # Lightning names a temporary file of its own.
             raise OSError(error.errno, error.strerror, str(resume)) from error
 
-    def outcome(self) -> Outcome:
+    def result(self) -> TrainingResult:
         """How the run ended."""
         best = {key: value for key, value in self._best.items() if key != "score"}
-        return Outcome(self._epochs, **best)
+        return TrainingResult(self._epochs, **best)
 
 
-def _quieten() -> None:
+def _silence_logs() -> None:
     """Leave out Lightning's advertisements and advice about loaders; errors stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

@@ -81,7 +81,7 @@ class Counts(Detected):
         return {key: round(score(self), 4) for key, score in SCORES.items()}
 
 
-NOTHING = Counts(0, 0, 0, 0)
+ZERO_COUNTS = Counts(0, 0, 0, 0)
 SCORES: dict[str, Callable[[Counts], float]] = {
     "precision": Counts.precision,
     "recall": Counts.recall,
@@ -107,7 +107,7 @@ def mask_iou(mask: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 @dataclass(eq=False)
-class GreyLevels:
+class ProbabilityHistogram:
     """How often each uint8 probability fell on a particle and on background.
 
     Holds the counts of every threshold at once, in constant memory.
@@ -126,13 +126,13 @@ class GreyLevels:
         self.particle += joint[256:]
 
     def at(self, level: int) -> Counts:
-        """Counts when a pixel is positive at grey level `level` and above."""
+        """Counts where a uint8 probability of `level` and above is positive."""
         tp, fp = int(self.particle[level:].sum()), int(self.background[level:].sum())
         fn, tn = int(self.particle[:level].sum()), int(self.background[:level].sum())
         return Counts(tp, fp, fn, tn)
 
-    def best_level(self) -> int:
-        """Lowest grey level with the best recall-weighted F1."""
+    def best_threshold_u8(self) -> int:
+        """Lowest uint8 threshold with the best recall-weighted F1."""
         return max(range(1, 256), key=lambda level: (self.at(level).weighted_f1(), -level))
 
 

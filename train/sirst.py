@@ -126,14 +126,14 @@ class SirstResult:
 
     model: str
     photos: int
-    at_half: SirstScores
+    at_0_5: SirstScores
     at_threshold: SirstScores
 
     def describe(self) -> str:
         """For a terminal."""
         lines = [f"{self.model}, {self.photos} photos".ljust(34)]
         lines[0] += "".join(f"{title:>28}" for title in ("IoU", "Pd", "Fa, per million pixels"))
-        for rule in (self.at_half, self.at_threshold):
+        for rule in (self.at_0_5, self.at_threshold):
             line = f"probability {rule.threshold:g} and above".ljust(34)
             for key, digits in (("iou", 4), ("pd", 4), ("fa_per_million", 1)):
                 low, high = rule.intervals[key]
@@ -188,8 +188,8 @@ def score(checkpoint: Checkpoint, photos: Sequence[Sample], out: Path) -> SirstR
         for threshold, found in zip(thresholds, counts, strict=True):
             mask = particle_mask(probability, threshold_u8(threshold))
             found.append(SirstCounts.of(mask, photo.mask))
-    at_half, at_threshold = map(SirstScores.of, thresholds, counts)
-    result = SirstResult(checkpoint.spec.key, len(photos), at_half, at_threshold)
+    at_0_5, at_threshold = map(SirstScores.of, thresholds, counts)
+    result = SirstResult(checkpoint.spec.key, len(photos), at_0_5, at_threshold)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RESULT, asdict(result))
     return result

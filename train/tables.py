@@ -17,8 +17,8 @@ from edge.files import replacing
 from train import paper
 from train.crossval import FoldResult
 from train.data.folds import FOLDS
-from train.evaluate import Scored
-from train.metrics import LABELS, NOTHING, SCORES, confidence_interval
+from train.evaluate import SampleMetrics
+from train.metrics import LABELS, SCORES, ZERO_COUNTS, confidence_interval
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -85,7 +85,7 @@ class Comparison:
                 {s: _average(folds, s, "at_threshold") for s in SCORES},
                 sum(o.tp for o in objects) / true if true else 0.0,
                 sum(o.fp for o in objects) / len(photos),
-                tuple(fold.fold for fold in folds if fold.outcome.collapsed),
+                tuple(fold.fold for fold in folds if fold.training_result.collapsed),
             )
 
     def title(self, key: str) -> str:
@@ -179,20 +179,20 @@ def _average(folds: Sequence[FoldResult], score: str, rule: str) -> float:
     return float(np.mean([_micro(getattr(fold, rule), score) for fold in folds]))
 
 
-def _micro(photos: Sequence[Scored], score: str) -> float:
+def _micro(photos: Sequence[SampleMetrics], score: str) -> float:
     """A score of the pixels of all photos together."""
-    return SCORES[score](sum((p.pixels for p in photos), NOTHING))
+    return SCORES[score](sum((p.pixels for p in photos), ZERO_COUNTS))
 
 
 def _ours(key: str, folds: Sequence[FoldResult], score: str) -> Row:
-    by_number = {fold.fold: _micro(fold.at_half, score) for fold in folds}
-    photos = [[photo.pixels for photo in fold.at_half] for fold in folds]
+    by_number = {fold.fold: _micro(fold.at_0_5, score) for fold in folds}
+    photos = [[photo.pixels for photo in fold.at_0_5] for fold in folds]
     return Row(
         key,
         score,
         OURS,
         tuple(by_number.get(n) for n in range(1, FOLDS + 1)),
-        _average(folds, score, "at_half"),
+        _average(folds, score, "at_0_5"),
         confidence_interval(photos, SCORES[score]),
     )
 

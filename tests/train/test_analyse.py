@@ -19,7 +19,7 @@ from train.data.augment import normalised
 from train.data.folds import Fold, Split
 from train.data.synth import write_photos
 from train.evaluate import predict
-from train.fit import Outcome
+from train.fit import TrainingResult
 from train.models.catalogue import build, open_model
 from train.models.growth import grow_units
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
@@ -236,8 +236,8 @@ def test_a_fold_is_scored_on_its_test_photos(
         path.parent.mkdir(parents=True)
         save(unused_depth, path)
     Split("photo", 0, (fold,) * 5).write(runs / "split.json")
-    outcome = Outcome(1, 1, 0.5, {}, {}, collapsed=True)
-    said = FoldResult("narrow", "Narrow", 2, outcome, [], [])
+    training_result = TrainingResult(1, 1, 0.5, {}, {}, collapsed=True)
+    said = FoldResult("narrow", "Narrow", 2, training_result, [], [])
     (paths[1].parent / "result.json").write_text(json.dumps(said, default=vars))
 
     result = analyse(own, tmp_path / "out", *paths)
@@ -303,9 +303,9 @@ def test_a_stage_gives_way_to_the_mean_of_what_the_next_one_reads(data: Path) ->
     trained.weights["decoder.0.shortcut.bias"] -= centre.flatten()
     trained.weights["head.weight"].fill_(1)
     trained.weights["head.bias"].fill_(1 - read.sum())
-    levels = Ablation(trained, photos).without("decoder.0").levels
+    histogram = Ablation(trained, photos).without("decoder.0").histogram
     level = round(255 / (1 + np.exp(-1)))
-    assert levels.particle[level] + levels.background[level] == len(photos) * 64 * 64
+    assert histogram.particle[level] + histogram.background[level] == len(photos) * 64 * 64
 
 
 def test_dead_filters_are_counted(data: Path) -> None:

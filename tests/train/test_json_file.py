@@ -53,7 +53,9 @@ def test_a_broken_file_is_one_sentence(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "7", '{"outcome": {}}', '{"outcome": 3}'])
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "7", '{"training_result": {}}', '{"training_result": 3}']
+)
 def test_a_file_that_is_no_result_says_so(content: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(content, encoding="utf-8")

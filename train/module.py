@@ -16,7 +16,7 @@ from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
 from train.data.samples import IGNORED
 from train.loss import LOSSES
-from train.metrics import NOTHING, Counts, GreyLevels
+from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
 from train.models.catalogue import build
 from train.models.norm import folded
 from train.models.spec import ModelSpec
@@ -35,29 +35,29 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Pixels of the validation crops: `at_half` where the plain sigmoid exceeds 0.5, as in the
-    paper, and at every grey level of the `probability`."""
+    """Pixels of the validation crops: `at_0_5` where the plain sigmoid exceeds 0.5, as in the
+    paper, and at every uint8 threshold of the `probability`."""
 
-    at_half: Counts
-    levels: GreyLevels
+    at_0_5: Counts
+    histogram: ProbabilityHistogram
 
     @property
-    def level(self) -> int:
-        """The grey level with the best recall-weighted F1; the middle where nothing tells."""
-        return self.levels.best_level() if self.levels.particle.any() else 128
+    def threshold_u8(self) -> int:
+        """The uint8 threshold with the best recall-weighted F1; the middle where nothing tells."""
+        return self.histogram.best_threshold_u8() if self.histogram.particle.any() else 128
 
     @property
     def score(self) -> float:
-        """Recall-weighted F1 at that level."""
-        return self.levels.at(self.level).weighted_f1()
+        """Recall-weighted F1 at that threshold."""
+        return self.histogram.at(self.threshold_u8).weighted_f1()
 
     @property
     def collapsed(self) -> bool:
-        """Whether the network says the same of every pixel, as the paper's U-net did."""
-        return self.at_half.constant
+        """Whether the prediction is constant, as that of the U-nets of the paper."""
+        return self.at_0_5.constant
 
 
-class Task(lightning.LightningModule):
+class SegmentationModule(lightning.LightningModule):
     """Trains `spec` by `recipe`.
 
     Args:
@@ -129,28 +129,32 @@ class Task(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self._half, self._levels = NOTHING, GreyLevels()
+        self._at_0_5, self._histogram = ZERO_COUNTS, ProbabilityHistogram()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         logits = self.network(normalised(batch[0], self._normalisation)).float()
         target = batch[1].cpu().numpy()
         counted = target != IGNORED
-        self._half += Counts.of((logits > 0).cpu().numpy()[counted], target[counted])
-        grey = probability(logits, self._prior).cpu().numpy()
-        self._levels.add(grey[counted], target[counted])
+        self._at_0_5 += Counts.of((logits > 0).cpu().numpy()[counted], target[counted])
+        probability_u8 = probability(logits, self._prior).cpu().numpy()
+        self._histogram.add(probability_u8[counted], target[counted])
 
     def on_validation_epoch_end(self) -> None:
         counted = torch.from_numpy(
-            np.concatenate([astuple(self._half), self._levels.particle, self._levels.background])
+            np.concatenate(
+                [astuple(self._at_0_5), self._histogram.particle, self._histogram.background]
+            )
         ).to(self.device)
         counted = self.trainer.strategy.reduce(counted, reduce_op="sum")
-        half, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
-        self.validation = Validation(Counts(*half.tolist()), GreyLevels(particle, background))
+        at_0_5, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
+        self.validation = Validation(
+            Counts(*at_0_5.tolist()), ProbabilityHistogram(particle, background)
+        )
         self.log_dict(
             {
                 "rw_f1": self.validation.score,
-                "rw_f1_at_0.5": self.validation.at_half.weighted_f1(),
-                "recall_at_0.5": self.validation.at_half.recall(),
+                "rw_f1_at_0.5": self.validation.at_0_5.weighted_f1(),
+                "recall_at_0.5": self.validation.at_0_5.recall(),
             },
             prog_bar=True,
         )
