@@ -60,9 +60,9 @@ class Ablation:
     """One checkpoint on some photos, float32 throughout.
 
     Attributes:
-        feature_share: of each MultiRes block, the energy (mean square) of the concatenated features
+        feature_fraction: of each MultiRes block, the energy (mean square) of the concatenated features
             over that of features and shortcut together.
-        dead: of each convolution, the share of filters that are dead; see `utilisation.Layer`.
+        dead: of each convolution, the fraction of filters that are dead; see `utilisation.Layer`.
         whole: pixels with nothing taken out.
     """
 
@@ -86,7 +86,9 @@ class Ablation:
                     hooks.enter_context(_hooked(self._network.get_submodule(name), hook))
             self.whole = self._score()
         self._means = {name: average.mean() for name, average in averages.items()}
-        self.feature_share = {name: energy.feature_share() for name, energy in energies.items()}
+        self.feature_fraction = {
+            name: energy.feature_fraction() for name, energy in energies.items()
+        }
         self.dead = {name: seen.constant() for name, seen in ranges.items()}
 
     def without(self, *names: str) -> Validation:
@@ -154,7 +156,7 @@ class _Energy:
         self._features += (output - shortcut).square().sum().item()
         self._shortcut += shortcut.square().sum().item()
 
-    def feature_share(self) -> float:
+    def feature_fraction(self) -> float:
         return self._features / max(self._features + self._shortcut, 1e-12)
 
 

@@ -37,12 +37,12 @@ from train.weight_histograms import draw, write_tensorboard
 class Stage:
     """One stage, averaged over the checkpoints: its weights, and what it is worth.
 
-    `feature_share`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w. F1
+    `feature_fraction`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w. F1
     when its output is replaced by its mean, None for stem and head.
     """
 
     weights: Layer
-    feature_share: float | None
+    feature_fraction: float | None
     change: float | None
 
 
@@ -98,7 +98,7 @@ class Analysis:
         return heads, [
             [
                 *_cells(stage.weights),
-                "" if stage.feature_share is None else f"{stage.feature_share:.3f}",
+                "" if stage.feature_fraction is None else f"{stage.feature_fraction:.3f}",
                 _signed(stage.change),
             ]
             for stage in self.stages
@@ -165,7 +165,7 @@ class Analysis:
 
 
 Table = tuple[list[str], list[list[str]]]  # heads and rows
-HEADS = ("weights", "spread", "near zero", "dead", "rank")
+HEADS = ("weights", "relative std", "near zero", "dead", "rank")
 COSTS = ("parameters", "FLOPs at 512x512", "receptive-field radius")
 
 
@@ -179,7 +179,7 @@ def _signed(change: float | None) -> str:
 
 
 def _cells(layer: Layer) -> list[str]:
-    numbers = (layer.spread, layer.near_zero, layer.dead, layer.rank)
+    numbers = (layer.relative_std, layer.near_zero, layer.dead, layer.rank)
     return [layer.name, f"{layer.weights:,}", *(f"{number:.3f}" for number in numbers)]
 
 
@@ -267,11 +267,11 @@ def _stages(
     removable = stages(build(spec))
     found = []
     for name in dict.fromkeys(layer.stage for layer in layers):
-        shares = [a.feature_share[name] for a in ablations if name in a.feature_share]
+        fractions = [a.feature_fraction[name] for a in ablations if name in a.feature_fraction]
         found.append(
             Stage(
                 of_part(name, layers),
-                float(np.mean(shares)) if shares else None,
+                float(np.mean(fractions)) if fractions else None,
                 change(name) if name in removable else None,
             )
         )

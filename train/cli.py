@@ -334,7 +334,7 @@ def fit(
 @TOLERANCE
 @INIT
 @training_options
-@click.option("--ray", "address", help="Ray cluster to share the runs out to; local starts one.")
+@click.option("--ray", "address", help="Ray cluster that runs the jobs; local starts one.")
 def crossval(
     models: str,
     fold: int | None,

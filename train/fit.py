@@ -121,14 +121,14 @@ def fit(
     else:
         crops = Crops(training, spec.multiple, settings.crop, normalisation.mean)
     held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
-    share = crops.prior()
-    if not 0 < share < 1:
+    fraction = crops.prior()
+    if not 0 < fraction < 1:
         raise ToolError(
             f"{settings.data}: the training masks hold only "
-            f"{'particles' if share else 'background'}: there is nothing to tell apart"
+            f"{'particles' if fraction else 'background'}: there is nothing to tell apart"
         )
     # Dice pulls the decision back to the middle: then there is nothing to undo.
-    prior = share if recipe.loss == "weighted_bce" else 0.5
+    prior = fraction if recipe.loss == "weighted_bce" else 0.5
     _silence_logs()
     facts = {
         "data": settings.data,
@@ -151,12 +151,12 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=LOG_STEPS,
-        # Ours shares the crops out among the processes.
+        # Ours shards the crops over the processes.
         use_distributed_sampler=False,
     )
     if settings.batch % trainer.world_size:
         raise BadArgumentError(
-            f"a batch of {settings.batch} crops does not share out over {trainer.world_size} "
+            f"a batch of {settings.batch} crops cannot be split over {trainer.world_size} "
             f"devices; take a multiple of {trainer.world_size}"
         )
     steps = settings.epochs * -(-len(crops) // settings.batch)
@@ -215,7 +215,7 @@ def _prepare_run_directory(
 
 
 class _Loaders(lightning.LightningDataModule):
-    """Batches of the training and validation crops, shared out among the processes."""
+    """Batches of the training and validation crops, sharded over the processes."""
 
     def __init__(
         self, training: Crops | RenderedCrops, validation: Crops, recipe: Recipe, settings: Settings

@@ -3,7 +3,7 @@
 The paper looks at histograms: where the weights of later stages approach zero, these stages are not
 used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
 uniform in +-1/sqrt(fan in). Recipes with batch norm fold it into the kernels, filter by filter;
-spread, near-zero share and rank then tell of its scales, too.
+relative std, near-zero fraction and rank then tell of its scales, too.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Layer:
         name: as in the module, encoder.0.convs.1 for example.
         weights: how many there are, biases left out.
         filters: output channels.
-        spread: standard deviation of the weights over that of the initialisation; 1: untouched.
-        near_zero: share of weights near zero, above the share that the initialisation gives.
-        dead: share of filters that say nothing: what they hand on, behind the ReLU where one
+        relative_std: standard deviation of the weights over that of the initialisation; 1 means
+            untouched.
+        near_zero: fraction of weights near zero, above the fraction that the initialisation gives.
+        dead: fraction of filters that say nothing: what they hand on, behind the ReLU where one
             follows, is the same at every pixel of the photos.
         rank: effective rank of the filters (exponential of the entropy of the normalised singular
             values) over the largest it could be; 1: all filters equally strong and unlike.
@@ -38,7 +39,7 @@ class Layer:
     name: str
     weights: int
     filters: int
-    spread: float
+    relative_std: float
     near_zero: float
     dead: float
     rank: float
@@ -69,14 +70,14 @@ def measure(name: str, kernel: Tensor, dead: float) -> Layer:
     filters = kernel.flatten(1).double()
     bound = filters.shape[1] ** -0.5
     singular = torch.linalg.svdvals(filters)
-    share = singular / singular.sum().clamp(min=1e-12)
-    entropy = torch.special.entr(share).sum()
+    fraction = singular / singular.sum().clamp(min=1e-12)
+    entropy = torch.special.entr(fraction).sum()
     return Layer(
         name=name,
         weights=filters.numel(),
         filters=len(filters),
         # Of weights uniform in +-bound the standard deviation is bound / sqrt(3).
-        spread=float(filters.std(correction=0) / (bound / 3**0.5)),
+        relative_std=float(filters.std(correction=0) / (bound / 3**0.5)),
         near_zero=float((filters.abs() < NEAR_ZERO * bound).double().mean()) - NEAR_ZERO,
         dead=dead,
         rank=float(entropy.exp()) / len(singular),
@@ -100,7 +101,7 @@ def of_part(name: str, layers: Sequence[Layer]) -> Layer:
 
 
 def _averages(layers: Sequence[Layer]) -> dict[str, float]:
-    by = {"spread": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
+    by = {"relative_std": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
     return {
         key: float(
             np.average(

@@ -327,30 +327,30 @@ def test_features_against_shortcut(data: Path) -> None:
         for name, parameter in network.named_parameters():
             if name.startswith(("encoder.0.convs", "decoder.1.shortcut")):
                 parameter.zero_()
-    share = Ablation(checkpoint(MULTIRES, network), load_samples(data)).feature_share
+    fraction = Ablation(checkpoint(MULTIRES, network), load_samples(data)).feature_fraction
     blocks = {f"{part}.{level}" for part in ("encoder", "decoder") for level in range(3)}
-    assert set(share) == blocks | {"bottom"}
-    assert share["encoder.0"] == 0
-    assert share["decoder.1"] == 1
-    assert 0 < share["encoder.1"] < 1
+    assert set(fraction) == blocks | {"bottom"}
+    assert fraction["encoder.0"] == 0
+    assert fraction["decoder.1"] == 1
+    assert 0 < fraction["encoder.1"] < 1
 
 
 def test_numbers_of_a_kernel() -> None:
     torch.manual_seed(0)
     fresh = nn.Conv2d(64, 64, 3).weight.detach()
     layer = measure("encoder.0.0", fresh, dead=0.25)
-    assert layer.spread == pytest.approx(1, abs=0.01)
+    assert layer.relative_std == pytest.approx(1, abs=0.01)
     assert layer.near_zero == pytest.approx(0, abs=0.005)
     assert 0.9 < layer.rank <= 1
     assert (layer.weights, layer.filters, layer.stage) == (64 * 64 * 9, 64, "encoder.0")
 
     faded = measure("encoder.0.1", fresh / 100, dead=0.75)
-    assert faded.spread == pytest.approx(layer.spread / 100)
+    assert faded.relative_std == pytest.approx(layer.relative_std / 100)
     assert faded.near_zero == pytest.approx(0.95)
     assert faded.rank == pytest.approx(layer.rank)
     alike = torch.outer(torch.arange(1.0, 9), torch.arange(1.0, 28)).view(8, 3, 3, 3)
     assert measure("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
-    assert measure("stem", torch.zeros(8, 3, 3, 3), dead=1).spread == 0
+    assert measure("stem", torch.zeros(8, 3, 3, 3), dead=1).relative_std == 0
 
     elsewhere = measure("encoder.01.0", fresh, dead=1)
     stage = of_part("encoder.0", [layer, faded, elsewhere])

@@ -286,7 +286,7 @@ def test_a_batch_that_does_not_share_out(rendered_data: Path, tmp_path: Path) ->
     words = command(rendered_data, tmp_path / "run", "--devices", 2, "--batch", 3)
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 2
-    assert "a batch of 3 crops does not share out over 2 devices" in result.output
+    assert "a batch of 3 crops cannot be split over 2 devices" in result.output
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints_whole(

@@ -35,8 +35,8 @@ def test_every_photo_tests_once_and_no_part_shares_one(count: int, seed: int) ->
 def test_the_shares_are_the_papers() -> None:
     """20% test, 72% training, 8% validation (Section 4), of the paper's 386 photos."""
     for fold in split(samples(386), "photo", 0).folds:
-        shares = [len(part) / 386 for part in (fold.test, fold.training, fold.validation)]
-        assert shares == pytest.approx([0.20, 0.72, 0.08], abs=0.003)
+        fractions = [len(part) / 386 for part in (fold.test, fold.training, fold.validation)]
+        assert fractions == pytest.approx([0.20, 0.72, 0.08], abs=0.003)
 
 
 def test_the_seed_is_the_split() -> None:
@@ -55,8 +55,8 @@ def test_holding_out_a_tenth() -> None:
 
 
 @given(st.integers(20, 100), st.integers(0, 3), st.floats(0, 0.5))
-def test_photos_without_a_particle_are_spread(count: int, seed: int, share: float) -> None:
-    clean = int(count * share)
+def test_photos_without_a_particle_are_spread(count: int, seed: int, fraction: float) -> None:
+    clean = int(count * fraction)
     found = samples(count, clean)
     dirty = set(names(count)[: count - clean])
     for fold in split(found, "photo", seed).folds:

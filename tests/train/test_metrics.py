@@ -96,7 +96,7 @@ def test_a_network_that_says_one_thing_only(counts: Counts, constant: bool) -> N
 
 
 def test_intervals_are_those_of_the_mean_where_it_is_known() -> None:
-    """Recall of photos that are wholly found or wholly missed: a binomial share."""
+    """Recall of photos that are wholly found or wholly missed: a binomial fraction."""
     rng = np.random.default_rng(1)
     found = rng.random(400) < 0.7
     photos = [Counts(int(f), 0, int(not f), 0) for f in found]

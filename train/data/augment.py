@@ -43,14 +43,14 @@ class Augmentation(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images float32 (N,3,H,W) and masks (N,1,H,W) of 0 and 1, each moved alike.
 
-        At the edges of particles the moved masks are in between: the share of the pixel covered.
+        At the edges of particles the moved masks are in between: the fraction of the pixel covered.
         """
         warped, moved = self._warp(image, mask.to(image.dtype))
         return warped, moved
 
 
 def normalisation_of(samples: Sequence[Sample]) -> Normalisation:
-    """Mean and deviation of all pixels of the photos."""
+    """Mean and standard deviation of all pixels of the photos."""
     total, squares, pixels = np.zeros(3), np.zeros(3), 0
     for sample in samples:
         image = sample.image.reshape(-1, 3).astype(np.float64)
@@ -65,7 +65,7 @@ def normalisation_of(samples: Sequence[Sample]) -> Normalisation:
 
 
 def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
-    """float32 (N,3,H,W) of zero mean and unit deviation from uint8 grey levels."""
+    """float32 (N,3,H,W) of zero mean and unit standard deviation from uint8."""
     shape = (1, 3, 1, 1)
     mean = image.new_tensor(normalisation.mean, dtype=torch.float32).view(shape)
     std = image.new_tensor(normalisation.std, dtype=torch.float32).view(shape)

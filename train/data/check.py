@@ -24,7 +24,7 @@ class Report:
     Attributes:
         sizes: photos by (width, height), px.
         clean: photos without a particle.
-        foreground: share of particle pixels over all photos, 0..1.
+        foreground: fraction of particle pixels over all photos, 0..1.
         diameters_px: of the circle of each object's area; objects are 8-connected particle pixels.
         lengths_px: the longer side of each object's box.
         broken: a sentence on each photo, mask or pair that cannot be used.

@@ -15,7 +15,7 @@ from train.json_file import read_json
 
 FOLDS = 5
 # Of what is not test data the paper validates on one tenth: 20% : 72% : 8%.
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 
 By = Literal["photo", "crop"]
 
@@ -122,7 +122,7 @@ def _shuffled(samples: Sequence[Sample], seed: int) -> list[str]:
 
 def _held_out(order: Sequence[str], phase: float) -> tuple[list[str], list[str]]:
     """(rest, one in ten), evenly out of `order`; another tenth for another `phase` in 0..1."""
-    count = max(1, round(len(order) * VALIDATION_SHARE))
+    count = max(1, round(len(order) * VALIDATION_FRACTION))
     taken = {int((i + phase) * len(order) / count) for i in range(count)}
     parts = ([name for i, name in enumerate(order) if (i in taken) == held] for held in (0, 1))
     rest, held = parts

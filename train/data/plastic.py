@@ -57,7 +57,8 @@ WHITES = 4
 # sand's standard deviations, and where hardly a pixel of the sand is like it: a white grain among
 # white grains, or a glint among glints, is nothing that could be learnt.
 CONTRAST = 1.7
-# Added to that deviation, so that on smooth sand a particle differs by a seventh of full scale.
+# Added to that standard deviation, so that on smooth sand a particle differs by a seventh of full
+# scale.
 FAINT = 0.085
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
 ALIKE, RARE = 0.15, 0.004

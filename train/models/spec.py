@@ -336,7 +336,7 @@ class MultiResSpec(ModelSpec):
     def block_widths(self, width: int) -> tuple[int, int, int]:
         """Widths of the three 3x3 convolutions that make a block `width` channels wide."""
         first, second = (
-            (width // share + self.step // 2) // self.step * self.step for share in (6, 3)
+            (width // divisor + self.step // 2) // self.step * self.step for divisor in (6, 3)
         )
         return first, second, width - first - second
 
