@@ -22,7 +22,7 @@ from train.crossval import SPLIT
 from train.data.folds import Split
 from train.data.samples import Sample
 from train.fit import BEST
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 
 class Detector(Protocol):

@@ -24,7 +24,7 @@ from train.data.samples import Sample
 from train.data.synth import scene
 from train.fit import Settings, fit
 from train.loss import weighted_bce
-from train.models.catalogue import build, open_model
+from train.models.registry import build, open_model
 from train.module import BETAS, EPSILON, LOG_STEPS
 from train.recipe import RECIPES
 

@@ -30,7 +30,7 @@ from export.graph import (
 )
 from train.checkpoint import Checkpoint, Normalisation, prior_corrected_probability, probability
 from train.data.synth import scene
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 OPSET = 18
 # (tiles, height, width) that are compared with torch.

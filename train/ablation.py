@@ -60,8 +60,8 @@ class Ablation:
     """One checkpoint on some photos, float32 throughout.
 
     Attributes:
-        feature_fraction: of each MultiRes block, the energy (mean square) of the concatenated features
-            over that of features and shortcut together.
+        feature_fraction: of each MultiRes block, the energy (mean square) of the concatenated
+            features over that of features and shortcut together.
         dead: of each convolution, the fraction of filters that are dead; see `utilisation.Layer`.
         whole: pixels with nothing taken out.
     """

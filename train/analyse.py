@@ -26,7 +26,7 @@ from train.crossval import RESULT, SPLIT, FoldResult, load_samples
 from train.data.crops import as_samples
 from train.data.folds import Split, chosen
 from train.data.samples import Sample
-from train.models.catalogue import build
+from train.models.registry import build
 from train.models.spec import ModelSpec, MultiResSpec
 from train.reduction import TOLERANCE, Change, Reduction, fewest_units, reduce, units_from
 from train.utilisation import Layer, kernels, measure, of_checkpoints, of_part
@@ -37,8 +37,8 @@ from train.weight_histograms import draw, write_tensorboard
 class Stage:
     """One stage, averaged over the checkpoints: its weights, and what it is worth.
 
-    `feature_fraction`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w. F1
-    when its output is replaced by its mean, None for stem and head.
+    `feature_fraction`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w.
+    F1 when its output is replaced by its mean, None for stem and head.
     """
 
     weights: Layer

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from edge.engines import WEIGHTS
 from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
-from train.models.catalogue import build, parse
 from train.models.growth import grow_units
+from train.models.registry import build, parse
 from train.models.spec import ModelSpec, MultiResSpec
 
 
@@ -48,9 +48,9 @@ class Checkpoint:
     """Weights and what a later step must know about them.
 
     Attributes:
-        spec: the network, which need not be in the catalogue.
-        prior: fraction of particle pixels that the loss took for one half, as `weighted_bce` does by
-            weighing both classes alike; `probability` undoes that. One half: nothing to undo.
+        spec: the network, which need not be in the registry.
+        prior: fraction of particle pixels where the loss weighs both classes alike, as
+            `weighted_bce` does; `probability` corrects for it. One half: nothing to correct.
         threshold: probability from which on a pixel is a particle.
         training: what was done, and how well it scored.
     """

@@ -13,7 +13,7 @@ import click
 
 from edge.errors import BadArgumentError, ToolError, needs, reported
 from edge.files import new_folder
-from train.models.catalogue import PAPER_MODELS, open_model
+from train.models.registry import PAPER_MODELS, open_model
 from train.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from train.evaluate import SampleMetrics, evaluate
 from train.fit import BEST, Settings, TrainingResult, fit
 from train.json_file import read_json
 from train.metrics import Counts, ObjectCounts
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 
@@ -171,7 +171,7 @@ def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
 
 
 def results(out: Path) -> list[FoldResult]:
-    """Every finished fold in `out`, the catalogue's models first and in its order.
+    """Every finished fold in `out`, the registry's models first and in its order.
 
     Raises:
         BadArgumentError: there is none.

@@ -17,8 +17,8 @@ from train.data.augment import Augmentation, normalised
 from train.data.samples import IGNORED
 from train.loss import LOSSES
 from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
-from train.models.catalogue import build
-from train.models.norm import folded
+from train.models.norm import fused
+from train.models.registry import build
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 
@@ -91,8 +91,8 @@ class SegmentationModule(lightning.LightningModule):
         self.validation: Validation | None = None
 
     def weights(self) -> dict[str, Tensor]:
-        """Those of the plain network, normalisation folded in."""
-        return folded(self.network)
+        """Those of the plain network, batch normalisation fused in."""
+        return fused(self.network)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         # The augmentation of a step depends on nothing else, so that a resumed run repeats it.

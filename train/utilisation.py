@@ -2,7 +2,7 @@
 
 The paper looks at histograms: where the weights of later stages approach zero, these stages are not
 used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
-uniform in +-1/sqrt(fan in). Recipes with batch norm fold it into the kernels, filter by filter;
+uniform in +-1/sqrt(fan in). Recipes with batch norm fuse it into the kernels, filter by filter;
 relative std, near-zero fraction and rank then tell of its scales, too.
 """
 

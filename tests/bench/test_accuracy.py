@@ -22,7 +22,7 @@ from train.data.points import PointLabels
 from train.data.samples import Sample
 from train.data.synth import Scene, scene, write_photos
 from train.metrics import ObjectCounts
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 
 def dots(*centres: tuple[int, int], side: int = 40, radius: int = 1) -> np.ndarray:

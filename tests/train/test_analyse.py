@@ -20,8 +20,8 @@ from train.data.folds import Fold, Split
 from train.data.synth import write_photos
 from train.evaluate import predict
 from train.fit import TrainingResult
-from train.models.catalogue import build, open_model
 from train.models.growth import grow_units
+from train.models.registry import build, open_model
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 from train.utilisation import measure, of_part
 

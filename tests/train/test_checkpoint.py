@@ -7,7 +7,7 @@ import torch
 
 from edge.errors import ToolError
 from train.checkpoint import Checkpoint, Normalisation, load, probability, save
-from train.models.catalogue import MODELS, build
+from train.models.registry import MODELS, build
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from train.checkpoint import load
 from train.cluster import run_on_ray
 from train.crossval import Job, prepare_split, run
 from train.fit import LAST, Settings
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.recipe import RECIPES
 
 SETTINGS = Settings("rendered_data", epochs=10, batch=4, crop=32, devices=1)

@@ -22,7 +22,7 @@ from train.cli import train as cli
 from train.data.augment import normalisation_of
 from train.data.samples import IGNORED, Sample
 from train.fit import BEST, LAST, RESUME, Settings, TrainingResult, fit
-from train.models.catalogue import MODELS, build
+from train.models.registry import MODELS, build
 from train.recipe import RECIPES
 
 SPEC = MODELS["quarter_mrunet"]

@@ -9,7 +9,7 @@ from train.data.coco import read_coco
 from train.data.folds import Split
 from train.data.points import read_points
 from train.json_file import read_json
-from train.models.catalogue import open_model
+from train.models.registry import open_model
 
 BROKEN = [
     (b"[" * 100_000, "nested too deeply"),

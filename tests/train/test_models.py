@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from edge.errors import BadArgumentError, ToolError
-from train.models.catalogue import MODELS, PAPER_MODELS, build, open_model, parse
-from train.models.norm import NormConv2d, folded
+from train.models.norm import NormConv2d, fused
+from train.models.registry import MODELS, PAPER_MODELS, build, open_model, parse
 from train.models.segnet import unpool
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
@@ -229,11 +229,11 @@ def trained(spec: ModelSpec) -> nn.Module:
 @pytest.mark.parametrize(
     "spec", [UNET, MULTIRES, UNEVEN, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
 )
-def test_folded_is_the_plain_network(spec: ModelSpec) -> None:
+def test_fused_is_the_plain_network(spec: ModelSpec) -> None:
     normed, plain = trained(spec), build(spec).eval()
     convs = {name: m for name, m in normed.named_modules() if isinstance(m, nn.Conv2d)}
     assert {name for name, m in convs.items() if not isinstance(m, NormConv2d)} == {"head"}
-    weights = folded(normed)
+    weights = fused(normed)
     assert list(weights) == list(plain.state_dict())
     plain.load_state_dict(weights)
     x = 3 * torch.randn(2, 3, 32, 40) + 1
@@ -243,10 +243,10 @@ def test_folded_is_the_plain_network(spec: ModelSpec) -> None:
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_a_plain_network_folds_to_itself() -> None:
+def test_a_plain_network_fuses_to_itself() -> None:
     network = build(UNET)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    weights = folded(network.double().to(memory_format=torch.channels_last))
+    weights = fused(network.double().to(memory_format=torch.channels_last))
     assert weights.keys() == state.keys()
     for name, weight in weights.items():
         assert torch.equal(weight, state[name])
@@ -254,9 +254,9 @@ def test_a_plain_network_folds_to_itself() -> None:
         assert not weight.requires_grad
 
 
-def test_training_on_does_not_change_what_was_folded() -> None:
+def test_training_on_does_not_change_what_was_fused() -> None:
     network = build(UNET)
-    weights = folded(network)
+    weights = fused(network)
     before = weights["head.weight"].clone()
     network.head.weight.data += 1
     assert torch.equal(weights["head.weight"], before)

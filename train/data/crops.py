@@ -104,8 +104,8 @@ class CropSampler(Sampler[Window]):
     """The windows of an epoch, in an order that depends on (seed, epoch) alone.
 
     So a run that resumes from a checkpoint sees what an unbroken one would have seen. An epoch has
-    as many windows as the grid, in whole batches for each of `ranks` processes; of them the fraction
-    `foreground` lies around a random particle pixel, anywhere in the crop.
+    as many windows as the grid, in whole batches for each of `ranks` processes; a fraction of
+    `foreground` of them lies around a random particle pixel, anywhere in the crop.
     """
 
     def __init__(

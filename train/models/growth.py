@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from train.models.catalogue import build
+from train.models.registry import build
 from train.models.spec import MultiResSpec
 
 
@@ -22,10 +22,10 @@ def grow_units(
     or all but zero, most of its filters would be dead after a few steps.
 
     Args:
-        weights: of `small`, a state dict of `catalogue.build(small)`.
+        weights: of `small`, a state dict of `registry.build(small)`.
 
     Returns:
-        A state dict for `catalogue.build(large)`, float32; the tensors of `weights` are shared.
+        A state dict for `registry.build(large)`, float32; the tensors of `weights` are shared.
 
     Raises:
         ValueError: the two differ in more than their units (key and title aside), or a level of

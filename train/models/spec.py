@@ -1,7 +1,7 @@
 """What a network is, as numbers: widths in, parameters, FLOPs and receptive field out.
 
 A spec says nothing about PyTorch; `unet.py`, `multires.py` and `segnet.py` build the real modules
-from it, and `catalogue.py` holds the networks by name.
+from it, and `registry.py` holds the networks by name.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class ModelSpec(ABC):
         """The fields that hold levels, cut to the first `count` of them and a bottom."""
 
     def describe(self) -> dict[str, Any]:
-        """The family and every number, ready for JSON; `catalogue.parse` reads it back."""
+        """The family and every number, ready for JSON; `registry.parse` reads it back."""
         return {
             "family": self.FAMILY,
             **{name: _as_lists(value) for name, value in asdict(self).items()},

@@ -1,4 +1,4 @@
-"""The networks by name, descriptions of others, and the door to build their modules."""
+"""The registry of networks by name, descriptions of others, and how their modules are built."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MODELS: dict[str, ModelSpec] = {
             residual=(32,),
             head_kernel=3,
         ),
-        # Twins of the two whose widths are all multiples of 8, the nearest that a block can have.
+        # Channel-aligned variants of the two: all widths are multiples of 8, the nearest possible.
         MultiResSpec(
             key="half_mrunet8",
             title="Half MultiResUNet in eights",
@@ -120,7 +120,7 @@ FAMILIES: dict[str, type[ModelSpec]] = {
 def build(spec: ModelSpec, norm: bool = False) -> nn.Module:
     """The PyTorch module of `spec`: float32 (N,3,H,W) in, logits (N,1,H,W) out.
 
-    With `norm`, batch normalisation follows every convolution but the head; `norm.folded` makes
+    With `norm`, batch normalisation follows every convolution but the head; `norm.fused` makes
     plain weights of it again.
     """
     from torch import nn
@@ -142,7 +142,7 @@ def build(spec: ModelSpec, norm: bool = False) -> nn.Module:
 
 
 def open_model(name: str) -> ModelSpec:
-    """The network of a catalogue key, or of a .json file that holds a description.
+    """The network of a registry key, or of a .json file that holds a description.
 
     Raises:
         BadArgumentError: `name` is neither.
