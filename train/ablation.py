@@ -1,4 +1,4 @@
-"""What stages and residual units are worth: the network is scored again without them."""
+"""Ablation of stages and residual units: the network is scored again without them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def can_be_bypassed(part: nn.Module) -> bool:
 def stage_above(spec: ModelSpec, dropped: int) -> str:
     """The stage whose constant output says that the `dropped` deepest levels are not there.
 
-    It is the one that hands on what they found, so that all below it are taken out with it. In a
+    It is the one that passes their output on, so that all below it are taken out with it. In a
     SegNet, whose skips carry places and no values, that takes more than would be dropped.
     """
     level = spec.levels - dropped
@@ -114,12 +114,12 @@ class Ablation:
 
 
 def _bypass(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> Tensor:
-    """Hook: a residual unit hands on its input."""
+    """Hook: a residual unit returns its input."""
     return inputs[0]
 
 
 class _Constant:
-    """Hook: a mean (1,C,1,1) in place of what a stage or a residual unit hands on."""
+    """Hook: a mean (1,C,1,1) in place of the output of a stage or residual unit."""
 
     def __init__(self, mean: Tensor) -> None:
         self._mean = mean
@@ -129,7 +129,7 @@ class _Constant:
 
 
 class _Average:
-    """Hook: mean (1,C,1,1) of all that a stage hands on."""
+    """Hook: mean (1,C,1,1) of the output of a stage."""
 
     def __init__(self) -> None:
         self._sum: Tensor | float = 0.0
@@ -145,7 +145,7 @@ class _Average:
 
 
 class _Energy:
-    """Hook: how much of what a MultiRes block hands on comes from its features."""
+    """Hook: how much of the output of a MultiRes block comes from its features."""
 
     def __init__(self, block: MultiResBlock) -> None:
         self._block = block

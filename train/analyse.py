@@ -35,7 +35,7 @@ from train.weight_histograms import draw, write_tensorboard
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, averaged over the checkpoints: its weights, and what it is worth.
+    """One stage, averaged over the checkpoints: its weights, and what it contributes.
 
     `feature_fraction`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w.
     F1 when its output is replaced by its mean, None for stem and head.
@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Unit:
-    """One residual unit, averaged over the checkpoints: its weights, and what it is worth.
+    """One residual unit, averaged over the checkpoints: its weights, and what it contributes.
 
     `change`: of r.w. F1 when the unit is bypassed, or its output replaced by its mean where that
     has another number of channels than its input. `change_from_here`: with all units behind it
@@ -80,7 +80,7 @@ class Analysis:
     without_deepest: list[float]
     proposed: Reduction | None
 
-    def as_text(self, style: str = "simple") -> str:
+    def describe(self, style: str = "simple") -> str:
         """Stages, units and proposal, for a terminal, or as Markdown with style "github"."""
         parts = [
             f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f} at the "
@@ -143,10 +143,10 @@ class Analysis:
         )
 
     def as_markdown(self) -> str:
-        """That, and a line a layer."""
+        """The same with one row per layer."""
         rows = [_cells(layer) for layer in self.layers]
         table = tabulate(rows, ["layer", *HEADS], "github", disable_numparse=True)
-        return f"{self.as_text('github')}\n\n{table}\n"
+        return f"{self.describe('github')}\n\n{table}\n"
 
     def write(self, out: Path) -> None:
         """utilisation.md, utilisation.json and, where a network is proposed, proposed.json.
@@ -249,7 +249,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         stages=_stages(spec, layers, list(ablations.values()), change),
         units=_units(spec, layers, change),
         without_deepest=[change(stage_above(spec, k)) for k in range(1, spec.levels)],
-        # A network that finds nothing has nothing to lose, whatever is taken out.
+        # A network without true positives has nothing to lose, whatever is taken out.
         proposed=reduce(spec, change) if rw_f1 > TOLERANCE else None,
     )
     write_tensorboard(trained, out / "tensorboard")

@@ -110,11 +110,11 @@ def check(data: Path) -> None:
         pairs, unpaired = scan(data)
         with click.progressbar(pairs) as shown:
             report = run(shown, unpaired)
-        click.echo(report.as_text())
+        click.echo(report.describe())
         for message in report.broken:
             click.echo(f"broken: {message}")
         if report.broken:
-            raise ToolError(f"{data}: {len(report.broken)} broken, see above; mend or remove them")
+            raise ToolError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -141,7 +141,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=1),
             default=4,
             show_default=True,
-            help="Crops a step, over all devices.",
+            help="Crops per step, over all devices.",
         ),
         click.option(
             "--crop",
@@ -186,7 +186,7 @@ TOLERANCE = click.option(
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Px that a found object may lie beside a true one.",
+    help="Px that a detection may lie beside a labelled object.",
 )
 
 
@@ -240,7 +240,7 @@ def stoppable() -> Iterator[None]:
 @click.option(
     "--point-diameter",
     type=click.FloatRange(min=1),
-    help="Px of the disc that is learnt at each point.  [default: the blob found around it]",
+    help="Px of the disc that is learnt at each point.  [default: the blob segmented around it]",
 )
 @material_options
 @click.option(
@@ -316,7 +316,7 @@ def fit(
             name = data.name
         asked = _settings(name, start, devices, epochs, settings)
         training_result = run(spec, chosen, training, validation, out, asked, start)
-        click.echo(f"\n{training_result.as_text()}\n{out / BEST}")
+        click.echo(f"\n{training_result.describe()}\n{out / BEST}")
 
 
 @train.command()
@@ -373,7 +373,7 @@ def crossval(
         else:
             finished = run_here(jobs)
         for number, (job, result) in enumerate(finished, 1):
-            click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.training_result.as_text()}")
+            click.echo(f"\n[{number}/{len(jobs)}] {job}: {result.training_result.describe()}")
         click.echo()
         _show_tables(out)
 
@@ -394,7 +394,7 @@ def _show_tables(folder: Path) -> None:
         from train.crossval import results
         from train.tables import Comparison
     comparison = Comparison(results(folder))
-    click.echo(comparison.as_text())
+    click.echo(comparison.describe())
     for path in comparison.write(folder):
         click.echo(path)
 
@@ -453,7 +453,7 @@ def sirst(
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="Px that a found object may lie beside a true one.  [default: 0; 3 with --points]",
+    help="Px that a detection may lie beside a labelled object.  [default: 0; 3 with --points]",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
 @click.option(
@@ -465,7 +465,7 @@ def sirst(
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Print the highest threshold that finds this fraction of the objects.",
+    help="Print the highest threshold that reaches this recall of objects.",
 )
 @click.option(
     "--save",
@@ -494,7 +494,7 @@ def evaluate(
 
     \b
     CHECKPOINT is a .pt file of 'train fit', an engine, or the name of a shipped one.
-    Truth is one of
+    Labels are one of
       masks or COCO annotations, as for 'train fit'
       --points FILE; a photo of DATA (or DATA/images) without a point has no particle
     """
@@ -530,7 +530,7 @@ def evaluate(
             beside = int(tolerance or 0)
             photos = load_samples(data)
             scored = score(source, photos, beside, threshold=used, bounds=bounds)
-            click.echo(f"{scored.as_text(used)}\n")
+            click.echo(f"{scored.describe(used)}\n")
             masks = [photo.mask for photo in photos]
             curve = evaluate_masks(scored.maps, masks, beside, operating_u8=level, bounds=bounds)
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
@@ -606,7 +606,7 @@ def samples(data: Path, out: Path, crop: int, seed: int) -> None:
     help="New folder for tables, histograms and the proposed network.",
 )
 def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
-    """Say which stages of a network are of use, and propose a smaller one.
+    """Say which stages of a network contribute, and propose a smaller one.
 
     \b
     train analyse runs/unet/fold*/best.pt --data data --out analysis
@@ -616,4 +616,4 @@ def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
         with needs("train"):
             from train.analyse import analyse as run
         found = run(checkpoints, data, out, lambda text: click.echo(text, err=True))
-        click.echo(f"\n{found.as_text()}\n\n{out}")
+        click.echo(f"\n{found.describe()}\n\n{out}")

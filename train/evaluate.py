@@ -54,7 +54,7 @@ class Evaluation:
     at_threshold: list[SampleMetrics]
     maps: list[NDArray[np.uint8]]
 
-    def as_text(self, threshold: float) -> str:
+    def describe(self, threshold: float) -> str:
         """Scores of all photos together with 95% intervals, for a terminal."""
         rules = {f"threshold {threshold:g}": self.at_threshold}
         if self.at_0_5:
@@ -69,12 +69,12 @@ class Evaluation:
                     28
                 )
             lines.append(f"{LABELS[key]:<24}{cells}")
-        found = false = ""
+        recall = false_positives = ""
         for samples in rules.values():
             objects = [sample.objects for sample in samples]
-            found += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
-            false += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
-        lines += [f"{'objects found':<24}{found}", f"{'false objects a photo':<24}{false}"]
+            recall += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
+            false_positives += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
+        lines += [f"{'object TP':<24}{recall}", f"{'object FP per photo':<24}{false_positives}"]
         return "\n".join(lines)
 
 
@@ -110,7 +110,7 @@ def evaluate(
     """Score a network on whole photos, cut and stitched as on the device.
 
     Args:
-        tolerance: px that an object may lie beside a true one; see `object_counts`.
+        tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
         threshold: 0..1.  [default: the network's own]
         bounds: of the diameters of the detections that count at that threshold.
     """

@@ -1,7 +1,7 @@
 """Train one network with Lightning, in a folder that a stopped run resumes from.
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
-RUN/resume.ckpt        Lightning's own state, for going on after a kill
+RUN/resume.ckpt        Lightning's own state, to resume from
 RUN/settings.json      what was asked
 RUN/tensorboard/       loss and scores
 """
@@ -42,9 +42,9 @@ BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.js
 class Settings:
     """What makes a run the run it is; one that stopped resumes only under the same.
 
-    `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
-    Lightning's names; `init` the SHA-256 of the weights that it started from; `points` that of the
-    file of points that the masks are drawn from, `point_diameter` of their discs, px.
+    `batch`: crops per step, over all devices; `crop`: side of a crop, px; `precision`: one of
+    Lightning's names; `init`: SHA-256 of the weights that it started from; `points`: that of the
+    file of points that the masks are drawn from; `point_diameter`: of their discs, px.
     """
 
     data: str
@@ -70,8 +70,8 @@ class TrainingResult:
     at_threshold: dict[str, float]
     collapsed: bool
 
-    def as_text(self) -> str:
-        """In a line for a terminal; a collapsed run is said to be one."""
+    def describe(self) -> str:
+        """One line for a terminal; another one where the run collapsed."""
         text = (
             f"best epoch {self.best_epoch} of {self.epochs}: validation r.w. F1 "
             f"{self.at_0_5['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
@@ -182,7 +182,7 @@ def _prepare_run_directory(
     validation: Sequence[Sample],
     settings: Settings,
 ) -> Path | None:
-    """Make `out` this run's folder; the state to go on from, where one stopped there."""
+    """Prepare `out` for this run; the state to resume from, where one stopped there."""
     asked = json.loads(
         json.dumps(
             {

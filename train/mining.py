@@ -47,7 +47,7 @@ class Mined:
         rate = self.false_positives / self.megapixels
         return (
             f"{self.false_positives} false positives in {self.megapixels:.1f} megapixels "
-            f"({rate:.1f} a megapixel), {self.crops} negatives written"
+            f"({rate:.1f} per megapixel), {self.crops} negatives written"
         )
 
 

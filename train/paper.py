@@ -49,7 +49,7 @@ AVERAGES = {
     "quarter_mrunet": (0.1575, 0.9637, 0.2685, 0.1563, 0.2584, 0.1505),
 }
 
-# Section 4.4: what a network must reach to be of use.
+# Section 4.4: the scores that a network must reach.
 BAR = {"rw_f1": 0.40, "rw_miou": 0.25}
 
 

@@ -53,7 +53,7 @@ class SirstCounts:
     pixels: int
 
     @classmethod
-    def of(cls, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> SirstCounts:
+    def of(cls, predicted: NDArray[np.uint8], labels: NDArray[np.uint8]) -> SirstCounts:
         """Of two masks (H,W), nonzero on targets, by their 8-connected objects.
 
         Each target takes the first predicted object, top to bottom, whose centroid is less than
@@ -64,7 +64,7 @@ class SirstCounts:
             number: (int(areas[number, cv2.CC_STAT_AREA]), centroids[number])
             for number in range(1, len(areas))
         }
-        targets = cv2.connectedComponentsWithStats(truth)[3][1:]
+        targets = cv2.connectedComponentsWithStats(labels)[3][1:]
         found = 0
         for target in targets:
             for number, (_, centroid) in left.items():
@@ -73,12 +73,12 @@ class SirstCounts:
                     del left[number]
                     break
         return cls(
-            intersection=int(np.count_nonzero((predicted > 0) & (truth > 0))),
-            union=int(np.count_nonzero(predicted | truth)),
+            intersection=int(np.count_nonzero((predicted > 0) & (labels > 0))),
+            union=int(np.count_nonzero(predicted | labels)),
             targets=len(targets),
             found=found,
             false_pixels=sum(area for area, _ in left.values()),
-            pixels=truth.size,
+            pixels=labels.size,
         )
 
     def iou(self) -> float:

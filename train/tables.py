@@ -54,7 +54,7 @@ class Summary:
     title: str
     scores: dict[str, float]
     object_recall: float
-    false_objects_per_photo: float
+    fp_per_photo: float
     collapsed: tuple[int, ...]
 
 
@@ -91,7 +91,7 @@ class Comparison:
     def title(self, key: str) -> str:
         return self._models[key][0].title
 
-    def as_text(self, style: Literal["simple", "github"] = "simple") -> str:
+    def describe(self, style: Literal["simple", "github"] = "simple") -> str:
         """All tables, for a terminal or as Markdown."""
         heads = ["", "", "", *(f"fold {n}" for n in range(1, FOLDS + 1)), "average", "95% interval"]
         parts = []
@@ -108,12 +108,12 @@ class Comparison:
                 s.title,
                 *(f"{s.scores[key]:.4f}" for key in LABELS),
                 f"{s.object_recall:.3f}",
-                f"{s.false_objects_per_photo:.1f}",
+                f"{s.fp_per_photo:.1f}",
                 ", ".join(map(str, s.collapsed)),
             ]
             for s in self.summaries()
         ]
-        heads = ["", *LABELS.values(), "objects found", "false objects a photo", "collapsed folds"]
+        heads = ["", *LABELS.values(), "object recall", "FP per photo", "collapsed folds"]
         parts.append(
             "Ours at the threshold chosen on the validation photos (averages over the folds)\n\n"
             + tabulate(body, heads, style, disable_numparse=True)
@@ -121,7 +121,7 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def as_csv(self) -> str:
-        """A line a model, score and source, folds in columns."""
+        """One row per model, score and source, folds in columns."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         folds = [f"fold{n}" for n in range(1, FOLDS + 1)]
@@ -139,7 +139,7 @@ class Comparison:
             OSError: they cannot be written; earlier ones stay.
         """
         paths = [out / f"tables.{suffix}" for suffix in ("md", "csv", "png")]
-        for path, text in zip(paths, (self.as_text("github"), self.as_csv()), strict=False):
+        for path, text in zip(paths, (self.describe("github"), self.as_csv()), strict=False):
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         with replacing(paths[2]) as temporary:
@@ -147,7 +147,7 @@ class Comparison:
         return paths
 
     def draw(self, path: Path) -> None:
-        """Bars of the recall-weighted scores, a dot a fold, beside the paper's."""
+        """Bars of the recall-weighted scores, one dot per fold, beside the paper's."""
         figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
         for axis, score in zip(axes, ("rw_f1", "rw_miou"), strict=True):
             rows = list(self.rows((score,)))
@@ -161,7 +161,7 @@ class Comparison:
                     axis.plot([x] * len(dots), dots, ".", color="#222222", markersize=4)
             axis.axhline(paper.BAR[score], color="#cc4444", linewidth=1, linestyle="--")
             axis.text(
-                -0.45, paper.BAR[score], "of use (Section 4.4)", color="#cc4444", va="bottom",
+                -0.45, paper.BAR[score], "required (Section 4.4)", color="#cc4444", va="bottom",
                 fontsize=8,
             )  # fmt: skip
             axis.set_xticks(

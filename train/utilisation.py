@@ -30,8 +30,8 @@ class Layer:
         relative_std: standard deviation of the weights over that of the initialisation; 1 means
             untouched.
         near_zero: fraction of weights near zero, above the fraction that the initialisation gives.
-        dead: fraction of filters that say nothing: what they hand on, behind the ReLU where one
-            follows, is the same at every pixel of the photos.
+        dead: fraction of filters with a constant output, behind the ReLU where one follows, over
+            all pixels of the photos.
         rank: effective rank of the filters (exponential of the entropy of the normalised singular
             values) over the largest it could be; 1: all filters equally strong and unlike.
     """

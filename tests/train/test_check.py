@@ -83,5 +83,5 @@ def test_every_broken_pair_is_named_and_the_rest_counted(data: Path) -> None:
 def test_a_folder_without_one_whole_pair_has_a_report_too(tmp_path: Path) -> None:
     write_pair(tmp_path, "a", np.full((30, 40), 7, np.uint8))
     report = check(*scan(tmp_path))
-    assert "objects             0" in report.as_text()
+    assert "objects             0" in report.describe()
     assert len(report.broken) == 1

@@ -240,7 +240,7 @@ def test_a_collapsed_run_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(train.module, "build", dead)
     result = run(tmp_path / "run")
     assert result.collapsed
-    assert "collapsed: a constant prediction" in result.as_text()
+    assert "collapsed: a constant prediction" in result.describe()
 
 
 def test_the_learning_rate_is_the_papers() -> None:

@@ -75,7 +75,7 @@ def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
 def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int) -> None:
     """A picture in the manner of Figure 8: a crop in each row, then its augmentations.
 
-    Particles are ringed, so that the mask can be seen to move with the image.
+    Particles are outlined, so that the mask can be seen to move with the image.
 
     Raises:
         ToolError: no photo has a particle.
@@ -102,7 +102,7 @@ def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int
 
 
 def _sample(image: Tensor, mask: Tensor, normalisation: Normalisation) -> NDArray[np.uint8]:
-    """One crop as BGR with its particles ringed and a white frame."""
+    """One crop as BGR with its particles outlined and a white frame."""
     std, mean = (np.array(v, np.float32) for v in (normalisation.std, normalisation.mean))
     rgb = (image[0].permute(1, 2, 0).numpy() * std + mean).round().clip(0, 255)
     cell = np.ascontiguousarray(rgb.astype(np.uint8)[..., ::-1])

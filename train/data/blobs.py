@@ -1,4 +1,4 @@
-"""Masks from points: a disc on each, or the blob found around it."""
+"""Masks from points: a disc on each, or the blob segmented around it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Report:
         foreground: fraction of particle pixels over all photos, 0..1.
         diameters_px: of the circle of each object's area; objects are 8-connected particle pixels.
         lengths_px: the longer side of each object's box.
-        broken: a sentence on each photo, mask or pair that cannot be used.
+        broken: one sentence per photo, mask or pair that cannot be used.
     """
 
     sizes: Mapping[tuple[int, int], int]
@@ -37,7 +37,7 @@ class Report:
     lengths_px: NDArray[np.int32]
     broken: Sequence[str]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """All but `broken`, as a table for a terminal."""
         photos = sum(self.sizes.values())
         most = Counter(self.sizes).most_common(SIZES_SHOWN)
@@ -62,7 +62,7 @@ class Report:
 
 
 def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
-    """Read every pair, one at a time, and go on where one is broken.
+    """Read every pair, one at a time, also after a broken one.
 
     Args:
         pairs, unpaired: as `train.data.samples.scan` returns them.

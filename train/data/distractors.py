@@ -209,7 +209,7 @@ def _text(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
 
 
 Draw = Callable[[np.random.Generator, Floats, float, float], None]
-# What is drawn, in which fraction of the scenes, and how many a megapixel at most.
+# What is drawn, in which fraction of the scenes, and how many per megapixel at most.
 KINDS: tuple[tuple[Draw, float, float], ...] = (
     (_print, 0.25, 60),
     (_wet, 0.15, 15),

@@ -1,6 +1,6 @@
-"""Points clicked on particles, as truth where nobody draws outlines.
+"""Points clicked on particles, as labels where nobody draws outlines.
 
-POINTS.csv has one point a row, in columns file, x, y and, if any are doubtful, ignore:
+POINTS.csv has one row per point, in columns file, x, y and, if any are doubtful, ignore:
 
     file,x,y,ignore
     tray.jpg,103.5,88,0

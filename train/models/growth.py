@@ -18,7 +18,7 @@ def grow_units(
     """Weights for `large`, of which `small` is the same network with fewer residual units.
 
     An added unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) (Eqs. 15-16) starts as the identity: its
-    input is never negative, and either convolution hands on half of it. Were the 3x3 kernel zero,
+    input is never negative, and either convolution passes half of it on. Were the 3x3 kernel zero,
     or all but zero, most of its filters would be dead after a few steps.
 
     Args:
