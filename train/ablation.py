@@ -62,7 +62,7 @@ class Ablation:
     Attributes:
         feature_fraction: of each MultiRes block, the energy (mean square) of the concatenated
             features over that of features and shortcut together.
-        dead: of each convolution, the fraction of filters that are dead; see `utilisation.Layer`.
+        dead: of each convolution, the fraction of filters that are dead; see `LayerUtilisation`.
         whole: pixels with nothing taken out.
     """
 

@@ -29,7 +29,7 @@ from train.data.samples import Sample
 from train.models.registry import build
 from train.models.spec import ModelSpec, MultiResSpec
 from train.reduction import TOLERANCE, Change, Reduction, fewest_units, reduce, units_from
-from train.utilisation import Layer, kernels, measure, of_checkpoints, of_part
+from train.utilisation import LayerUtilisation, kernels, layer_utilisation, of_checkpoints, of_part
 from train.weight_histograms import draw, write_tensorboard
 
 
@@ -41,7 +41,7 @@ class Stage:
     F1 when its output is replaced by its mean, None for stem and head.
     """
 
-    weights: Layer
+    weights: LayerUtilisation
     feature_fraction: float | None
     change: float | None
 
@@ -55,7 +55,7 @@ class Unit:
     bypassed, too; None where it cannot be bypassed.
     """
 
-    weights: Layer
+    weights: LayerUtilisation
     change: float
     change_from_here: float | None
 
@@ -74,7 +74,7 @@ class Analysis:
     used: list[str]
     left_out: list[str]
     rw_f1: float
-    layers: list[Layer]
+    layers: list[LayerUtilisation]
     stages: list[Stage]
     units: list[Unit]
     without_deepest: list[float]
@@ -178,19 +178,21 @@ def _signed(change: float | None) -> str:
     return "" if change is None else f"{change:+.4f}"
 
 
-def _cells(layer: Layer) -> list[str]:
+def _cells(layer: LayerUtilisation) -> list[str]:
     numbers = (layer.relative_std, layer.near_zero, layer.dead, layer.rank)
     return [layer.name, f"{layer.weights:,}", *(f"{number:.3f}" for number in numbers)]
 
 
-def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], None]) -> Analysis:
+def analyse(
+    paths: Sequence[Path], data: Path, out: Path, on_progress: Callable[[str], None]
+) -> Analysis:
     """Analyse checkpoints of one network and write what was found into `out`.
 
     A checkpoint in a folder of `train crossval` is scored on the test photos of its fold, another
     one on all photos.
 
     Args:
-        say: is told of each score as it is there.
+        on_progress: callback for a line on each score.
 
     Raises:
         BadArgumentError: the checkpoints are of different networks, or `out` is not empty.
@@ -213,7 +215,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         ablation = Ablation(checkpoint, _own_photos(path, checkpoint, photos, data))
         if not ablation.whole.collapsed:
             ablations[path] = ablation
-            say(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
+            on_progress(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
     if not ablations:
         raise ToolError(
             f"{', '.join(map(str, paths))}: collapsed, there is nothing to analyse; train with "
@@ -226,14 +228,14 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         changes = []
         for path, ablation in ablations.items():
             changes.append(ablation.without(*names).score - ablation.whole.score)
-            say(f"{path}: {changes[-1]:+.4f} without {', '.join(names)}")
+            on_progress(f"{path}: {changes[-1]:+.4f} without {', '.join(names)}")
         return float(np.mean(changes))
 
     trained = [kernels(loaded[path].weights) for path in ablations]
     layers = [
         of_checkpoints(
             [
-                measure(name, found[name], ablation.dead[name])
+                layer_utilisation(name, found[name], ablation.dead[name])
                 for found, ablation in zip(trained, ablations.values(), strict=True)
             ]
         )
@@ -260,7 +262,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
 
 def _stages(
     spec: ModelSpec,
-    layers: Sequence[Layer],
+    layers: Sequence[LayerUtilisation],
     ablations: Sequence[Ablation],
     change: Change,
 ) -> list[Stage]:
@@ -278,7 +280,7 @@ def _stages(
     return found
 
 
-def _units(spec: ModelSpec, layers: Sequence[Layer], change: Change) -> list[Unit]:
+def _units(spec: ModelSpec, layers: Sequence[LayerUtilisation], change: Change) -> list[Unit]:
     if not isinstance(spec, MultiResSpec):
         return []
     found = []

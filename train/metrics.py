@@ -19,7 +19,7 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Detected:
+class ConfusionCounts:
     """True positives, false positives and false negatives, of pixels or of objects."""
 
     tp: int
@@ -42,12 +42,12 @@ class Detected:
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
 
 
-C = TypeVar("C", bound=Detected)
+C = TypeVar("C", bound=ConfusionCounts)
 T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
-class Counts(Detected):
+class Counts(ConfusionCounts):
     """True positive, false positive, false negative and true negative pixels."""
 
     tn: int
@@ -137,7 +137,7 @@ class ProbabilityHistogram:
 
 
 @dataclass(frozen=True)
-class ObjectCounts(Detected):
+class ObjectCounts(ConfusionCounts):
     """True positive, false positive and false negative objects of one photo."""
 
     @property

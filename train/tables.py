@@ -33,7 +33,7 @@ OURS, PAPER = "ours", "paper"
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One score of one model over the folds, ours or the paper's.
 
     `interval`: of the average, 95% bootstrap over the test photos; the paper gives none.
@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ModelSummary:
     """One model at its own threshold: averages over folds, and objects over all test photos."""
 
     title: str
@@ -58,15 +58,15 @@ class Summary:
     collapsed: tuple[int, ...]
 
 
-class Comparison:
-    """Finished folds, by model."""
+class CrossvalTables:
+    """Tables of finished folds, by model."""
 
     def __init__(self, results: Sequence[FoldResult]) -> None:
         self._models: dict[str, list[FoldResult]] = {}
         for result in results:
             self._models.setdefault(result.model, []).append(result)
 
-    def rows(self, scores: Sequence[str]) -> Iterator[Row]:
+    def rows(self, scores: Sequence[str]) -> Iterator[ScoreRow]:
         """By the paper's rule: a pixel is positive where the plain sigmoid exceeds 0.5."""
         for key, folds in self._models.items():
             for score in scores:
@@ -74,13 +74,13 @@ class Comparison:
                 if key in paper.CASES:
                     yield _papers(key, score)
 
-    def summaries(self) -> Iterator[Summary]:
+    def summaries(self) -> Iterator[ModelSummary]:
         """At the threshold that was chosen on each fold's validation photos."""
         for folds in self._models.values():
             photos = [photo for fold in folds for photo in fold.at_threshold]
             objects = [photo.objects for photo in photos]
             true = sum(o.true for o in objects)
-            yield Summary(
+            yield ModelSummary(
                 folds[0].title,
                 {s: _average(folds, s, "at_threshold") for s in SCORES},
                 sum(o.tp for o in objects) / true if true else 0.0,
@@ -184,10 +184,10 @@ def _micro(photos: Sequence[SampleMetrics], score: str) -> float:
     return SCORES[score](sum((p.pixels for p in photos), ZERO_COUNTS))
 
 
-def _ours(key: str, folds: Sequence[FoldResult], score: str) -> Row:
+def _ours(key: str, folds: Sequence[FoldResult], score: str) -> ScoreRow:
     by_number = {fold.fold: _micro(fold.at_0_5, score) for fold in folds}
     photos = [[photo.pixels for photo in fold.at_0_5] for fold in folds]
-    return Row(
+    return ScoreRow(
         key,
         score,
         OURS,
@@ -197,6 +197,6 @@ def _ours(key: str, folds: Sequence[FoldResult], score: str) -> Row:
     )
 
 
-def _papers(key: str, score: str) -> Row:
+def _papers(key: str, score: str) -> ScoreRow:
     folds = tuple(SCORES[score](paper.counts(*case)) for case in paper.CASES[key])
-    return Row(key, score, PAPER, folds, paper.AVERAGES[key][list(LABELS).index(score)], None)
+    return ScoreRow(key, score, PAPER, folds, paper.AVERAGES[key][list(LABELS).index(score)], None)

@@ -20,7 +20,7 @@ NEAR_ZERO = 0.05
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerUtilisation:
     """One convolution, or those of a stage or of a residual unit together.
 
     Attributes:
@@ -65,14 +65,14 @@ def kernels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def measure(name: str, kernel: Tensor, dead: float) -> Layer:
+def layer_utilisation(name: str, kernel: Tensor, dead: float) -> LayerUtilisation:
     """The numbers of one convolution's kernel (Cout,Cin,k,k); `dead` is seen on photos only."""
     filters = kernel.flatten(1).double()
     bound = filters.shape[1] ** -0.5
     singular = torch.linalg.svdvals(filters)
     fraction = singular / singular.sum().clamp(min=1e-12)
     entropy = torch.special.entr(fraction).sum()
-    return Layer(
+    return LayerUtilisation(
         name=name,
         weights=filters.numel(),
         filters=len(filters),
@@ -84,23 +84,23 @@ def measure(name: str, kernel: Tensor, dead: float) -> Layer:
     )
 
 
-def of_checkpoints(layers: Sequence[Layer]) -> Layer:
+def of_checkpoints(layers: Sequence[LayerUtilisation]) -> LayerUtilisation:
     """One layer, averaged over checkpoints."""
     first = layers[0]
-    return Layer(first.name, first.weights, first.filters, **_averages(layers))
+    return LayerUtilisation(first.name, first.weights, first.filters, **_averages(layers))
 
 
-def of_part(name: str, layers: Sequence[Layer]) -> Layer:
+def of_part(name: str, layers: Sequence[LayerUtilisation]) -> LayerUtilisation:
     """Those of `layers` that belong to the stage or residual unit `name`, together.
 
     Each counts by its weights, for `dead` by its filters.
     """
     own = [layer for layer in layers if f"{layer.name}.".startswith(f"{name}.")]
     weights, filters = (sum(getattr(layer, of) for layer in own) for of in ("weights", "filters"))
-    return Layer(name, weights, filters, **_averages(own))
+    return LayerUtilisation(name, weights, filters, **_averages(own))
 
 
-def _averages(layers: Sequence[Layer]) -> dict[str, float]:
+def _averages(layers: Sequence[LayerUtilisation]) -> dict[str, float]:
     by = {"relative_std": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
     return {
         key: float(

@@ -23,7 +23,7 @@ from train.fit import TrainingResult
 from train.models.growth import grow_units
 from train.models.registry import build, open_model
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
-from train.utilisation import measure, of_part
+from train.utilisation import layer_utilisation, of_part
 
 UNET = UNetSpec(
     key="narrow",
@@ -338,21 +338,21 @@ def test_features_against_shortcut(data: Path) -> None:
 def test_numbers_of_a_kernel() -> None:
     torch.manual_seed(0)
     fresh = nn.Conv2d(64, 64, 3).weight.detach()
-    layer = measure("encoder.0.0", fresh, dead=0.25)
+    layer = layer_utilisation("encoder.0.0", fresh, dead=0.25)
     assert layer.relative_std == pytest.approx(1, abs=0.01)
     assert layer.near_zero == pytest.approx(0, abs=0.005)
     assert 0.9 < layer.rank <= 1
     assert (layer.weights, layer.filters, layer.stage) == (64 * 64 * 9, 64, "encoder.0")
 
-    faded = measure("encoder.0.1", fresh / 100, dead=0.75)
+    faded = layer_utilisation("encoder.0.1", fresh / 100, dead=0.75)
     assert faded.relative_std == pytest.approx(layer.relative_std / 100)
     assert faded.near_zero == pytest.approx(0.95)
     assert faded.rank == pytest.approx(layer.rank)
     alike = torch.outer(torch.arange(1.0, 9), torch.arange(1.0, 28)).view(8, 3, 3, 3)
-    assert measure("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
-    assert measure("stem", torch.zeros(8, 3, 3, 3), dead=1).relative_std == 0
+    assert layer_utilisation("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
+    assert layer_utilisation("stem", torch.zeros(8, 3, 3, 3), dead=1).relative_std == 0
 
-    elsewhere = measure("encoder.01.0", fresh, dead=1)
+    elsewhere = layer_utilisation("encoder.01.0", fresh, dead=1)
     stage = of_part("encoder.0", [layer, faded, elsewhere])
     assert (stage.name, stage.weights, stage.filters) == ("encoder.0", 2 * 64 * 64 * 9, 128)
     assert stage.dead == 0.5

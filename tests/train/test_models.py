@@ -147,7 +147,7 @@ def test_unet_less_two_levels_is_half_unet() -> None:
     assert smaller.params() == 1_772_481
 
 
-def test_the_first_level_to_go_becomes_the_bottom() -> None:
+def test_the_first_level_to_go_becomes_the_bottleneck() -> None:
     smaller = MODELS["mrunet"].without_deepest(2)
     assert (smaller.stem, smaller.encoder, smaller.bottom) == (58, (59, 117), 233)
     assert (smaller.residual, smaller.units, smaller.head_kernel) == ((32, 64), (4, 4), 1)

@@ -1,4 +1,4 @@
-"""train tables: the tables of a finished comparison."""
+"""train tables: the tables of a finished found."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def show_tables(folder: Path) -> None:
     """Print the tables of a comparison, and write them into its folder."""
     with needs("train"):
         from train.crossval import results
-        from train.tables import Comparison
-    comparison = Comparison(results(folder))
-    click.echo(comparison.describe())
-    for path in comparison.write(folder):
+        from train.tables import CrossvalTables
+    found = CrossvalTables(results(folder))
+    click.echo(found.describe())
+    for path in found.write(folder):
         click.echo(path)

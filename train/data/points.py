@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "x", "y")
 XY = tuple[float, float]
 # File, x, y, and whether it is ignored.
-Row = tuple[str, float, float, bool]
+PointRow = tuple[str, float, float, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def read_points(path: Path) -> dict[str, PointLabels]:
     return {file: PointLabels.of(*both) for file, both in points.items()}
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[PointRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             yield from _parsed(csv.DictReader(file), path)
@@ -98,7 +98,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise ToolError(f"{path}: not a readable CSV file ({error})") from error
 
 
-def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
+def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[PointRow]:
     for column in COLUMNS:
         if column not in (reader.fieldnames or ()):
             raise ToolError(
@@ -116,7 +116,7 @@ def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
         yield row["file"], x, y, ignore == "1"
 
 
-def _keypoints(entry: Entry) -> Iterator[Row]:
+def _keypoints(entry: Entry) -> Iterator[PointRow]:
     for annotation in entry.annotations:
         where = f"{entry}, annotation {annotation.get('id')}"
         numbers = annotation.get("keypoints")

@@ -46,7 +46,7 @@ class Reach:
 
     encoder: tuple[int, ...]
     skip: tuple[int, ...]
-    bottom: int
+    bottleneck: int
     decoder: tuple[int, ...]
     head: int
 
@@ -119,7 +119,7 @@ class ModelSpec(ABC):
 
     @abstractmethod
     def _first_levels(self, count: int) -> dict[str, Any]:
-        """The fields that hold levels, cut to the first `count` of them and a bottom."""
+        """The fields that hold levels, cut to the first `count` of them and a bottleneck."""
 
     def describe(self) -> dict[str, Any]:
         """The family and every number, ready for JSON; `registry.parse` reads it back."""
@@ -131,7 +131,7 @@ class ModelSpec(ABC):
     def without_deepest(self, levels: int) -> ModelSpec:
         """The same network less its deepest `levels` levels, as Half U-net is made of U-net.
 
-        The first level to go gives its encoder widths to the bottom.
+        The first level to go gives its encoder widths to the bottleneck.
 
         Raises:
             ValueError: `levels` is not at least 1, or no level would be left.
@@ -196,7 +196,7 @@ class ModelSpec(ABC):
 
         def through_decoder(level: int, lo: int, hi: int) -> tuple[int, int]:
             if level == self.levels:
-                lo, hi = lo - reach.bottom, hi + reach.bottom
+                lo, hi = lo - reach.bottleneck, hi + reach.bottleneck
                 return through_encoder(level - 1, 2 * lo, 2 * hi + 1)
             lo, hi = lo - reach.decoder[level], hi + reach.decoder[level]
             skip = through_encoder(level, lo - reach.skip[level], hi + reach.skip[level])
@@ -214,8 +214,9 @@ class ModelSpec(ABC):
 class UNetSpec(ModelSpec):
     """U-net family (Eqs. 4-9): a stage is two 3x3 convolutions with one ReLU after the pair.
 
-    `encoder` and `decoder` hold the two widths of each level's pair, level 0 first; a decoder pair
-    reads the level's skip and the upsampled output of the level below, concatenated.
+    `encoder` and `decoder` hold the two widths of each level's pair, level 0 first, and `bottom`
+    those of the bottleneck; a decoder pair reads the level's skip and the upsampled output of the
+    level below, concatenated.
     """
 
     FAMILY = "unet"
@@ -258,7 +259,7 @@ class UNetSpec(ModelSpec):
 
     def reach(self) -> Reach:
         twos = (2,) * self.levels
-        return Reach(encoder=twos, skip=(0,) * self.levels, bottom=2, decoder=twos, head=0)
+        return Reach(encoder=twos, skip=(0,) * self.levels, bottleneck=2, decoder=twos, head=0)
 
     def _first_levels(self, count: int) -> dict[str, Any]:
         return {
@@ -278,7 +279,8 @@ class MultiResSpec(ModelSpec):
     Level 0 is a 3x3 stem without activation, then a MultiRes block; a decoder block has its
     level's encoder width and reads the residual path of the skip and the upsampled level below.
 
-    The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
+    `bottom` is the width of the bottleneck. The widths inside a block are multiples of the channel
+    multiple `step`: 1 in the paper, 8 where tensor cores need aligned channels.
 
     `units` holds the number of residual units of each level's path, 0 to 4. The paper has four at
     every level, which is what an empty `units` is replaced by. A path without units hands the skip
@@ -383,7 +385,7 @@ class MultiResSpec(ModelSpec):
         return Reach(
             encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
             skip=self.units,
-            bottom=self.BLOCK_CONVS,
+            bottleneck=self.BLOCK_CONVS,
             decoder=blocks,
             head=self.head_kernel // 2,
         )
@@ -460,7 +462,7 @@ class SegNetSpec(ModelSpec):
             # An index looks at its 2x2 window, and so does, through the levels below, the value
             # that it places: the skip never reaches farther.
             skip=(0,) * self.levels,
-            bottom=0,
+            bottleneck=0,
             decoder=tuple(map(len, self.decoder)),
             head=1,
         )
