@@ -1,4 +1,7 @@
 import json
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -270,3 +273,26 @@ def test_photos_are_compared_by_identity() -> None:
     photo = Sample("a", np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
     assert photo != replace(photo)
     assert photo in {photo, replace(photo)}
+
+
+def test_a_mask_is_read_under_any_name(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks/a.png"), particles())
+    for kind in ("images", "masks"):
+        file = tmp_path / kind / "a.png"
+        file.rename(file.with_name(os.fsdecode(b"not utf-8 \xff.png")))
+    (sample,) = (paths.load() for paths in find_samples(tmp_path))
+    assert np.array_equal(sample.mask, particles() // 255)
+
+
+def test_a_mask_that_claims_billions_of_pixels_is_refused(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    encoded = bytearray(cv2.imencode(".png", particles())[1].tobytes())
+    encoded[16:24] = struct.pack(">II", 60_000, 60_000)
+    encoded[29:33] = struct.pack(">I", zlib.crc32(encoded[12:29]))
+    (tmp_path / "masks/a.png").write_bytes(encoded)
+    (paths,) = find_samples(tmp_path)
+    with pytest.raises(ToolError, match=r"a\.png: not a readable image"):
+        paths.load()

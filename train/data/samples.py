@@ -72,8 +72,16 @@ class SamplePaths:
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    # Not `read_image`: 16-bit files of object numbers would come back as all 0.
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    # Not `read_image`: 16-bit files of object numbers would come back as all 0. Nor `cv2.imread`,
+    # which crashes on a file name that is not UTF-8.
+    try:
+        encoded = np.fromfile(path, np.uint8)
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        mask = cv2.imdecode(encoded, flags) if encoded.size else None
+    except OSError as error:
+        raise ToolError(f"{path}: {error.strerror}") from error
+    except cv2.error:  # the header claims more pixels than OpenCV reads
+        mask = None
     if mask is None:
         raise ToolError(f"{path}: not a readable image (damaged, or not an image at all)")
     if mask.shape != shape:
