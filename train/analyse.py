@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, ToolError, printable
 from edge.files import new_folder, replacing, write_json
 from train.ablation import Ablation, stage_above, stages
 from train.checkpoint import Checkpoint, load
@@ -86,7 +86,7 @@ class Analysis:
             f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f} at the "
             f"best threshold"
         ]
-        parts += [f"left out, as it collapsed: {name}" for name in self.left_out]
+        parts += [f"left out, as it collapsed: {printable(name)}" for name in self.left_out]
         tables = [self._stage_rows(), self._unit_rows(), self._level_rows()]
         parts += [
             tabulate(rows, heads, style, disable_numparse=True) for heads, rows in tables if rows

@@ -85,3 +85,11 @@ def test_a_folder_without_one_whole_pair_has_a_report_too(tmp_path: Path) -> Non
     report = check(*scan(tmp_path))
     assert "objects             0" in report.describe()
     assert len(report.broken) == 1
+
+
+def test_a_file_name_cannot_control_the_terminal(data: Path) -> None:
+    (data / "images/small.png").rename(data / "images/\x1b[31mred\nline.png")
+    result = CliRunner().invoke(train, ["check", str(data)])
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\\x1b[31mred\\nline.png: has no mask of the same name" in result.output

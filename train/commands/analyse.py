@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from train.commands.options import DATA
 
 
@@ -31,5 +31,5 @@ def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
     with reported():
         with needs("train"):
             from train.analyse import analyse as run
-        found = run(checkpoints, data, out, lambda text: click.echo(text, err=True))
-        click.echo(f"\n{found.describe()}\n\n{out}")
+        found = run(checkpoints, data, out, lambda text: click.echo(printable(text), err=True))
+        click.echo(f"\n{found.describe()}\n\n{printable(str(out))}")

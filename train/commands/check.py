@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import ToolError, needs, reported
+from edge.errors import ToolError, needs, printable, reported
 from train.commands.options import DATA
 
 
@@ -30,6 +30,6 @@ def check(data: Path) -> None:
             report = run(shown, unpaired)
         click.echo(report.describe())
         for message in report.broken:
-            click.echo(f"broken: {message}")
+            click.echo(f"broken: {printable(message)}")
         if report.broken:
             raise ToolError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")

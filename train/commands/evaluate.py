@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import BadArgumentError, needs, reported
+from edge.errors import BadArgumentError, needs, printable, reported
 from train.commands.options import DATA
 
 
@@ -105,7 +105,7 @@ def evaluate(
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
         if picture:
             curve.plot(picture)
-            click.echo(f"\n{picture}")
+            click.echo(f"\n{printable(str(picture))}")
         if recall:
             row = curve.at_recall(recall)
             click.echo(
@@ -117,4 +117,4 @@ def evaluate(
             if not isinstance(source, Checkpoint):
                 raise BadArgumentError(f"{checkpoint}: --save takes a .pt, an engine keeps its own")
             write(replace(source, threshold=round(used, 4)), save)
-            click.echo(f"{save}: threshold {used:.4f}")
+            click.echo(f"{printable(str(save))}: threshold {used:.4f}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from train.commands.options import (
     DATA,
     INIT,
@@ -113,4 +113,4 @@ def fit(
             name = data.name
         asked = settings_of(name, start, devices, epochs, settings)
         training_result = run(spec, chosen, training, validation, out, asked, start)
-        click.echo(f"\n{training_result.describe()}\n{out / BEST}")
+        click.echo(f"\n{training_result.describe()}\n{printable(str(out / BEST))}")

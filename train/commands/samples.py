@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from train.commands.options import DATA
 
 
@@ -25,4 +25,4 @@ def samples(data: Path, out: Path, crop: int, seed: int) -> None:
             from train.crossval import load_samples
             from train.data.augment import write_samples
         write_samples(load_samples(data), out, crop=crop, seed=seed)
-        click.echo(out)
+        click.echo(printable(str(out)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from train.commands.options import DATA, INIT, recipe_of, settings_of, stoppable, training_options
 from train.models.registry import open_model
 
@@ -52,4 +52,4 @@ def sirst(
             spec, chosen = open_model(model or ""), recipe_of(recipe or "strong", start)
             asked = settings_of(data.name, start, devices, epochs, settings)
             result = train_and_score(spec, chosen, data, out, asked, start)
-        click.echo(f"\n{result.describe()}\n{out / 'result.json'}")
+        click.echo(f"\n{result.describe()}\n{printable(str(out / 'result.json'))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from edge.files import new_folder
 from train.commands.options import material_options
 
@@ -42,4 +42,4 @@ def synth(
         with click.progressbar(written, photos) as written:
             for _ in written:
                 pass
-        click.echo(f"{photos} photos of {size}x{size} px in {folder}")
+        click.echo(f"{photos} photos of {size}x{size} px in {printable(str(folder))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import needs, printable, reported
 from train.commands.options import DATA
 
 
@@ -29,4 +29,4 @@ def show_tables(folder: Path) -> None:
     found = CrossvalTables(results(folder))
     click.echo(found.describe())
     for path in found.write(folder):
-        click.echo(path)
+        click.echo(printable(str(path)))
