@@ -45,7 +45,7 @@ def can_be_bypassed(part: nn.Module) -> bool:
 
 
 def stage_above(spec: ModelSpec, dropped: int) -> str:
-    """The stage whose constant output says that the `dropped` deepest levels are not there.
+    """The stage whose output is made constant to leave out the `dropped` deepest levels.
 
     It is the one that passes their output on, so that all below it are taken out with it. In a
     SegNet, whose skips carry places and no values, that takes more than would be dropped.

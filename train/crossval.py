@@ -143,7 +143,7 @@ def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
     """Train and test one job; a finished one is only read.
 
     Args:
-        samples: all photos of the data, where they are at hand already.
+        samples: all of the data, where they are in memory already.
     """
     path = job.folder / RESULT
     if not job.done:

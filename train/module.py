@@ -43,7 +43,7 @@ class Validation:
 
     @property
     def threshold_u8(self) -> int:
-        """The uint8 threshold with the best recall-weighted F1; the middle where nothing tells."""
+        """The uint8 threshold with the best recall-weighted F1; 128 without a particle."""
         return self.histogram.best_threshold_u8() if self.histogram.particle.any() else 128
 
     @property

@@ -1,9 +1,9 @@
-"""How much of each layer training has put to use (Sections 4.5, 4.6).
+"""How much of each layer training has used (Sections 4.5, 4.6).
 
 The paper looks at histograms: where the weights of later stages approach zero, these stages are not
 used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
 uniform in +-1/sqrt(fan in). Recipes with batch norm fuse it into the kernels, filter by filter;
-relative std, near-zero fraction and rank then tell of its scales, too.
+relative std, near-zero fraction and rank then reflect its scales, too.
 """
 
 from __future__ import annotations

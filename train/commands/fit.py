@@ -66,7 +66,7 @@ def fit(
 ) -> None:
     """Train one network on photos, of which one in ten validates, or on rendered crops.
 
-    With --sand, every crop is rendered on such photos when its step comes, and none comes twice.
+    With --sand, every crop is rendered on such photos at its training step, and none is repeated.
 
     \b
     OUT/best.pt   checkpoint of the best epoch, for export-trt
@@ -93,8 +93,8 @@ def fit(
             from train.fit import fit as run
         start = open_checkpoint(init) if init else None
         spec = start.spec if start and not model else open_model(model or "")
-        usual = "rendered" if sand else "strong" if init else "paper"
-        chosen = recipe_of(recipe or usual, start)
+        default = "rendered" if sand else "strong" if init else "paper"
+        chosen = recipe_of(recipe or default, start)
         training: list[Sample] | Stream
         if sand:
             training = Stream(sand, negatives, str(cutouts) if cutouts else None, crops)

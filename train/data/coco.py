@@ -57,7 +57,7 @@ class Entry:
 
 
 def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> NDArray[np.uint8]:
-    """The mask (H,W) of a run-length code: runs of 0 and 1 in turn, column by column.
+    """The mask (H,W) of a run-length code: alternating runs of 0 and 1, column by column.
 
     Not by pycocotools: where the runs end too early it leaves the rest as the memory was.
     """

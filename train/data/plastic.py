@@ -231,8 +231,8 @@ class _Style:
     pellets: float
     fibres: float
     whites: float
-    usual: float
-    variety: float
+    median_px: float
+    log_std: float
     heaped: float
     heap_px: float
     touching: float
@@ -247,8 +247,8 @@ class _Style:
             pellets=rng.uniform(0.2, 1.0),
             fibres=rng.uniform(0.0, 0.3),
             whites=rng.uniform(0.4, 1.0),
-            usual=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
-            variety=rng.uniform(0.1, 0.3),
+            median_px=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
+            log_std=rng.uniform(0.1, 0.3),
             heaped=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
             heap_px=rng.uniform(6.0, 18.0),
             touching=rng.uniform(0.05, 0.35),
@@ -258,7 +258,7 @@ class _Style:
         )
 
     def size(self, rng: np.random.Generator) -> float:
-        drawn = self.usual * math.exp(rng.normal(0, self.variety))
+        drawn = self.median_px * math.exp(rng.normal(0, self.log_std))
         return float(np.clip(drawn, SMALLEST_PX, LARGEST_PX))
 
     def colour(self, rng: np.random.Generator) -> Floats:

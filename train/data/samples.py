@@ -113,7 +113,7 @@ def find_samples(folder: Path) -> list[SamplePaths]:
 
 
 def scan(folder: Path) -> tuple[list[SamplePaths], list[str]]:
-    """The pairs under `folder`, by name, and a sentence on each photo or mask that is in none.
+    """The pairs under `folder`, by name, and one sentence per photo or mask that is in none.
 
     No image is opened.
 
@@ -196,7 +196,7 @@ def _photo_files(folder: Path) -> list[Path]:
 
 
 def _by_name(files: Sequence[Path], kind: str) -> tuple[dict[str, list[Path]], list[str]]:
-    """`files` by name without ending, and a sentence on each name that is there twice."""
+    """`files` by name without ending, and one sentence per name that is there twice."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         found[path.stem].append(path)
