@@ -118,7 +118,7 @@ def bench(
     with reported():
         with needs("bench"):
             from bench.networks import ALL_MODELS
-            from train.models.catalogue import MODELS
+            from train.models.registry import MODELS
         for key in models:
             if key not in MODELS:
                 raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")

@@ -20,9 +20,9 @@ from edge.latency import Stopwatch
 from train.checkpoint import load
 from train.crossval import SPLIT
 from train.data.folds import Split
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.fit import BEST
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 
 class Detector(Protocol):
@@ -126,7 +126,7 @@ def opened(name: str) -> Iterator[Model]:
             yield Model(path.stem, torch_engine, load(path).spec.flops(), exported)
 
 
-def find_by_fold(folder: Path, photos: Sequence[Photo]) -> list[Found]:
+def find_by_fold(folder: Path, photos: Sequence[Sample]) -> list[Found]:
     """Maps of each network of a `train crossval` folder, of the photos its folds did not train on.
 
     Raises:

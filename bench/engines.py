@@ -19,7 +19,7 @@ from export.graph import Probe
 from export.search import as_on_gpu
 from export.write import planned_profile
 from train.data.synth import scene
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 
 @dataclass(frozen=True)

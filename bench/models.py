@@ -30,7 +30,7 @@ from edge.particles import particle_mask
 from export.write import planned_profile
 from train.data.synth import scene
 from train.metrics import mask_iou
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 # The paper's crops, px.
 TILE = 512

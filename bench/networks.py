@@ -17,7 +17,7 @@ from export.int8 import Placement, activations, int8
 from export.trace import check_trace, from_onnx, to_onnx
 from train.checkpoint import Checkpoint, Normalisation
 from train.data.synth import scene
-from train.models.catalogue import MODELS, build
+from train.models.registry import MODELS, build
 
 # The networks of `--all-models`: groups share their rounds, so that drift hits variants alike.
 GROUPS = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.paper import TABLE_4
 
 

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.models import TILE, ModelsResult, Row
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "^"}
 COLOURS = ("#3b6ea5", "#d9822b", "#4a9d6e", "#b5475c", "#7a5ea8", "#7f6a4f")

@@ -22,8 +22,8 @@ from edge.errors import ToolError, reported
 from edge.files import new_folder
 from edge.visualisation import write_image
 from edge.sources.images import image_files, read_image
-from train.data.photos import Photo, find_pairs
 from train.data.points import NO_POINTS, PointLabels, read_points
+from train.data.samples import Sample, find_samples
 
 BEADS, MPNET, SAND, CLEAN = "beads", "mpnet", "sand", "sand_clean"
 # As many photo pixels a side become one: beads of 47 px become 7.8 px wide.
@@ -79,13 +79,13 @@ def labelled_patches(data: Path) -> tuple[list[Window], list[PointLabels]]:
     return windows, [points.get(window.name, NO_POINTS) for window in windows]
 
 
-def masked(data: Path, name: str) -> list[Photo]:
+def masked(data: Path, name: str) -> list[Sample]:
     """Photos and masks of the set, those of the beads downsampled.
 
     Raises:
         ToolError: the folder is missing or empty, or a photo is damaged.
     """
-    photos = (pair.load() for pair in find_pairs(_folder(data, name)))
+    photos = (pair.load() for pair in find_samples(_folder(data, name)))
     return [shrunk(photo, BEADS_SHRINK) if name == BEADS else photo for photo in photos]
 
 
@@ -108,7 +108,7 @@ def _folder(data: Path, name: str) -> Path:
     return data / name
 
 
-def shrunk(photo: Photo, factor: int) -> Photo:
+def shrunk(photo: Sample, factor: int) -> Sample:
     """Averages over squares of `factor` px; particle where at least half of a square is.
 
     What is left over at the right and below is dropped.
@@ -121,7 +121,7 @@ def shrunk(photo: Photo, factor: int) -> Photo:
         return np.asarray(small, np.uint8)
 
     mask = np.asarray(averaged(photo.mask * np.uint8(255)) >= 128, np.uint8)
-    return Photo(photo.name, averaged(photo.image), mask)
+    return Sample(photo.name, averaged(photo.image), mask)
 
 
 def write_beads(data: Path, out: Path) -> None:

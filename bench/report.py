@@ -21,7 +21,7 @@ from bench.paper import PaperRow
 from bench.roofline import Roofs
 from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 112rem; padding: 0 1rem;

@@ -13,7 +13,14 @@ from bench.detectors import Found, find
 from bench.filters import FILTERS, Filter
 from bench.real_sets import Window
 from edge.particles import particle_mask
-from train.metrics import RESAMPLES, C, Counts, GreyLevels, ObjectCounts, confidence_interval
+from train.metrics import (
+    RESAMPLES,
+    C,
+    Counts,
+    ObjectCounts,
+    ProbabilityHistogram,
+    confidence_interval,
+)
 from train.precision_recall import THRESHOLDS_U8
 
 OBJECT_SCORES = (ObjectCounts.recall, ObjectCounts.precision, ObjectCounts.f1)
@@ -96,7 +103,7 @@ def counts_at(found: Found, counters: Sequence[Counter]) -> CountsAt:
     }
 
 
-def best_level(objects: CountsAt) -> int:
+def best_threshold_u8(objects: CountsAt) -> int:
     """The lowest threshold with the best F1."""
     return max(objects, key=lambda level: (total(objects[level]).f1(), -level))
 
@@ -121,26 +128,26 @@ def object_rows(dataset: str, found: Found, objects: CountsAt) -> list[ObjectRow
     if found.shipped_u8:
         counts = [objects[level][index] for index, level in enumerate(found.shipped_u8)]
         rows.append(row(SHIPPED, _one(found.shipped_u8), counts))
-    best = best_level(objects)
+    best = best_threshold_u8(objects)
     return [*rows, row(BEST_HERE, best, objects[best])]
 
 
-def grey_levels(found: Found, masks: Sequence[NDArray[np.uint8]]) -> list[GreyLevels]:
+def grey_levels(found: Found, masks: Sequence[NDArray[np.uint8]]) -> list[ProbabilityHistogram]:
     """Of each map against its mask of 0 and 1."""
     levels = []
     for map_, mask in zip(found.maps, masks, strict=True):
-        levels.append(GreyLevels())
+        levels.append(ProbabilityHistogram())
         levels[-1].add(map_, mask)
     return levels
 
 
-def best_pixel_level(levels: Sequence[GreyLevels]) -> tuple[int, float]:
+def best_pixel_level(levels: Sequence[ProbabilityHistogram]) -> tuple[int, float]:
     """The lowest threshold with the best recall-weighted F1 of all maps together, and that."""
-    together = GreyLevels(
+    together = ProbabilityHistogram(
         sum((one.particle for one in levels), np.zeros(256, np.int64)),
         sum((one.background for one in levels), np.zeros(256, np.int64)),
     )
-    best = together.best_level()
+    best = together.best_threshold_u8()
     return best, together.at(best).weighted_f1()
 
 
@@ -177,7 +184,7 @@ def best_filters(windows: Sequence[Window], counters: Sequence[Counter]) -> list
     for one in FILTERS:
         found = find(one, windows)
         objects = counts_at(found, counters)
-        level = best_level(objects)
+        level = best_threshold_u8(objects)
         f1 = total(objects[level]).f1()
         if one.kind not in best or f1 > best[one.kind][0]:
             best[one.kind] = f1, BestFilter(one, found, level, objects)

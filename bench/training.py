@@ -20,13 +20,13 @@ from torch.utils.data import DataLoader
 from bench.machine import memory_mb
 from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.data.synth import scene
 from train.fit import Settings, fit
 from train.loss import weighted_bce
-from train.models.catalogue import build, open_model
+from train.models.registry import build, open_model
+from train.module import BETAS, EPSILON, LOG_STEPS
 from train.recipe import RECIPES
-from train.task import BETAS, EPSILON, LOG_STEPS
 
 # 200 crops: an epoch of 50 steps, five intervals of ten between validations.
 PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4
@@ -90,7 +90,7 @@ def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
     photos = []
     for number in range(PHOTOS):
         painted = scene(rng, SIDE, SIDE, particles=10)
-        photos.append(Photo(str(number), painted.image, (painted.mask > 0).astype(np.uint8)))
+        photos.append(Sample(str(number), painted.image, (painted.mask > 0).astype(np.uint8)))
     ours, plain, memory = [], [], []
     settings = Settings("painted", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
     for _ in range(repeats):
@@ -119,7 +119,7 @@ def _images_per_s(logged: list[tuple[int, float]]) -> float:
     return LOG_STEPS * BATCH / float(np.median([b[1] - a[1] for a, b in pairwise(logged)]))
 
 
-def _plain_loop(model: str, crops: Crops, photos: list[Photo], epochs: int) -> list[float]:
+def _plain_loop(model: str, crops: Crops, photos: list[Sample], epochs: int) -> list[float]:
     """What one would write without a framework; Unix time at the end of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

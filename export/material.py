@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.errors import ToolError
 from edge.sources.images import image_files, read_image
-from train.data.photos import ROBOFLOW, Photo, scan
+from train.data.samples import ROBOFLOW, Sample, scan
 from train.data.synth import composited, scene
 
 T = TypeVar("T")
@@ -31,8 +31,8 @@ class Material:
         skipped: a sentence on each file that could not be used.
     """
 
-    calibration: Sequence[Photo]
-    held_out: Sequence[Photo]
+    calibration: Sequence[Sample]
+    held_out: Sequence[Sample]
     truth: str
     skipped: list[str] = field(default_factory=list)
 
@@ -40,12 +40,12 @@ class Material:
 def rendered() -> Material:
     """Rendered scenes to measure on; nothing to calibrate on."""
     rng = np.random.default_rng(0)
-    crops: list[Photo] = []
+    crops: list[Sample] = []
     while len(crops) < CROPS:
         made = scene(rng, SIDE, SIDE, particles=RENDERED_PARTICLES)
         # On some sand no particle would stand out.
         if made.mask.any():
-            crops.append(Photo(f"scene {len(crops)}", made.image, made.mask // 255))
+            crops.append(Sample(f"scene {len(crops)}", made.image, made.mask // 255))
     return Material([], crops, "rendered scenes")
 
 
@@ -64,14 +64,14 @@ def of_folder(folder: Path, multiple: int) -> Material:
     if not folder.is_dir():
         raise ToolError(f"{folder}: no such folder; it must hold photos")
     labelled = (folder / "images").is_dir() or (folder / ROBOFLOW).is_file()
-    loaders: list[Callable[[], Photo]]
+    loaders: list[Callable[[], Sample]]
     skipped: list[str] = []
     if labelled:
         pairs, skipped = scan(folder)
         loaders = [pair.load for pair in pairs]
     else:
         loaders = [_unlabelled(path) for path in image_files(folder)]
-    crops: tuple[list[Photo], list[Photo]] = ([], [])
+    crops: tuple[list[Sample], list[Sample]] = ([], [])
     # Crops of the second kind lie in other photos than those of the first.
     kept = _evenly(loaders, 2 * CROPS)
     share = -(-2 * CROPS // max(len(kept), 1))
@@ -100,18 +100,18 @@ def of_folder(folder: Path, multiple: int) -> Material:
     )
 
 
-def padded(crop: Photo, size_hw: tuple[int, int]) -> Photo:
+def padded(crop: Sample, size_hw: tuple[int, int]) -> Sample:
     """A crop as large as `size_hw`, px: cut, or its last pixels repeated, without particles."""
     height, width = size_hw
     image, mask = crop.image[:height, :width], crop.mask[:height, :width]
     missing = ((0, height - image.shape[0]), (0, width - image.shape[1]))
-    return Photo(crop.name, np.pad(image, (*missing, (0, 0)), "edge"), np.pad(mask, missing))
+    return Sample(crop.name, np.pad(image, (*missing, (0, 0)), "edge"), np.pad(mask, missing))
 
 
-def _unlabelled(path: Path) -> Callable[[], Photo]:
-    def load() -> Photo:
+def _unlabelled(path: Path) -> Callable[[], Sample]:
+    def load() -> Sample:
         image = read_image(path)
-        return Photo(path.stem, image, np.zeros(image.shape[:2], np.uint8))
+        return Sample(path.stem, image, np.zeros(image.shape[:2], np.uint8))
 
     return load
 
@@ -122,7 +122,7 @@ def _evenly(items: Sequence[T], count: int) -> list[T]:
     )
 
 
-def _crop(rng: np.random.Generator, photo: Photo, multiple: int) -> Photo:
+def _crop(rng: np.random.Generator, photo: Sample, multiple: int) -> Sample:
     """One crop at random, around a particle where the photo has any."""
     places = np.argwhere(photo.mask)
     middle = places[rng.integers(len(places))] if len(places) else None
@@ -137,9 +137,9 @@ def _crop(rng: np.random.Generator, photo: Photo, multiple: int) -> Photo:
         start = int(np.clip(start, 0, size - side))
         window.append(slice(start, start + side))
     rows, columns = window
-    return Photo(photo.name, photo.image[rows, columns], photo.mask[rows, columns])
+    return Sample(photo.name, photo.image[rows, columns], photo.mask[rows, columns])
 
 
-def _composited(rng: np.random.Generator, photo: Photo) -> Photo:
+def _composited(rng: np.random.Generator, photo: Sample) -> Sample:
     made = composited(rng, photo.image, RENDERED_PARTICLES)
-    return Photo(photo.name, made.image, made.mask // 255)
+    return Sample(photo.name, made.image, made.mask // 255)

@@ -28,9 +28,9 @@ from export.graph import (
     producers_of,
     weights_of,
 )
-from train.checkpoint import Checkpoint, Normalisation, exact_probability, probability
+from train.checkpoint import Checkpoint, Normalisation, prior_corrected_probability, probability
 from train.data.synth import scene
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 OPSET = 18
 # (tiles, height, width) that are compared with torch.
@@ -137,7 +137,7 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
         for name, value in values.items()
         if name.startswith(prefix)
     }
-    # The last step before the sigmoid adds log(prior / (1 - prior)), `exact_probability`.
+    # The last step before the sigmoid adds log(prior / (1 - prior)), `prior_corrected_probability`.
     producers = producers_of(model)
     added = producers[producers[probability_tensor(model)].input[0]]
     log_odds = values[added.input[1]].item() if added.op_type == "Add" else 0.0
@@ -170,7 +170,7 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
         tiles = np.stack([scene(rng, height, width, particles=20).image for _ in range(count)])
         with torch.inference_mode():
             logits = reference.logits(torch.from_numpy(tiles))
-            expected = exact_probability(logits, checkpoint.prior).numpy()
+            expected = prior_corrected_probability(logits, checkpoint.prior).numpy()
         difference = float(np.abs(probe.run(tiles)[name] - expected).max())
         if not difference <= TOLERANCE:  # a NaN is no agreement
             raise ToolError(

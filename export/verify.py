@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge.errors import ToolError
 from edge.particles import particle_mask
-from train.data.photos import Photo
-from train.metrics import NOTHING, Counts
+from train.data.samples import Sample
+from train.metrics import ZERO_COUNTS, Counts
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -83,7 +83,7 @@ class Verification:
 class Judge:
     """Compares with what `reference` says of `crops`; particles are from grey level `level` on."""
 
-    def __init__(self, crops: Sequence[Photo], reference: Run, level: int) -> None:
+    def __init__(self, crops: Sequence[Sample], reference: Run, level: int) -> None:
         self._level = level
         self._crops = crops
         self._maps = [reference(crop.image[None])[0, 0] for crop in self._crops]
@@ -91,12 +91,12 @@ class Judge:
             Counts.of(self._mask(found), crop.mask)
             for found, crop in zip(self._maps, self._crops, strict=True)
         ]
-        self.rw_f1 = sum(counts, NOTHING).weighted_f1()
+        self.rw_f1 = sum(counts, ZERO_COUNTS).weighted_f1()
         self.pixels = sum(crop.mask.size for crop in self._crops)
 
     def compare(self, what: str, run: Run) -> Comparison:
         """`run` maps uint8 (1,H,W,3) to uint8 (1,1,H,W), as engines do."""
-        apart, both, either, scored = 0, 0, 0, NOTHING
+        apart, both, either, scored = 0, 0, 0, ZERO_COUNTS
         for crop, expected in zip(self._crops, self._maps, strict=True):
             found = run(crop.image[None])[0, 0]
             apart = max(apart, int(np.abs(found.astype(np.int16) - expected).max()))

@@ -31,7 +31,7 @@ from export.joins import faster
 from export.material import Material, of_folder, padded, rendered
 from export.search import as_on_gpu, choose
 from export.verify import Comparison, Judge, Run, Verification
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 
 # R.w. F1 that a precision may cost.

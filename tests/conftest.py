@@ -48,7 +48,7 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from train.checkpoint import Checkpoint, Normalisation, save
-    from train.models.catalogue import MODELS, build
+    from train.models.registry import MODELS, build
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "quarter.pt"

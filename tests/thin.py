@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 
 THIN: dict[str, ModelSpec] = {

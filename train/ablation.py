@@ -1,4 +1,4 @@
-"""What stages and residual units are worth: the network is scored again without them."""
+"""Ablation of stages and residual units: the network is scored again without them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from train.checkpoint import Checkpoint, probability
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.evaluate import predict
-from train.metrics import NOTHING, Counts, GreyLevels
+from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
 from train.models.multires import MultiResBlock, ResidualUnit
 from train.models.spec import ModelSpec, SegNetSpec
-from train.task import Validation
+from train.module import Validation
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor | None]
 
@@ -45,9 +45,9 @@ def can_be_bypassed(part: nn.Module) -> bool:
 
 
 def stage_above(spec: ModelSpec, dropped: int) -> str:
-    """The stage whose constant output says that the `dropped` deepest levels are not there.
+    """The stage whose output is made constant to leave out the `dropped` deepest levels.
 
-    It is the one that hands on what they found, so that all below it are taken out with it. In a
+    It is the one that passes their output on, so that all below it are taken out with it. In a
     SegNet, whose skips carry places and no values, that takes more than would be dropped.
     """
     level = spec.levels - dropped
@@ -60,14 +60,14 @@ class Ablation:
     """One checkpoint on some photos, float32 throughout.
 
     Attributes:
-        feature_share: of each MultiRes block, the energy (mean square) of the concatenated features
-            over that of features and shortcut together.
-        dead: of each convolution, the share of filters that are dead; see `utilisation.Layer`.
+        feature_fraction: of each MultiRes block, the energy (mean square) of the concatenated
+            features over that of features and shortcut together.
+        dead: of each convolution, the fraction of filters that are dead; see `LayerUtilisation`.
         whole: pixels with nothing taken out.
     """
 
-    def __init__(self, checkpoint: Checkpoint, photos: Sequence[Photo]) -> None:
-        self._checkpoint, self._photos = checkpoint, photos
+    def __init__(self, checkpoint: Checkpoint, samples: Sequence[Sample]) -> None:
+        self._checkpoint, self._samples = checkpoint, samples
         self._network = checkpoint.module()
         parts = stages(self._network) | residual_units(self._network)
         averages = {name: _Average() for name in parts}
@@ -86,7 +86,9 @@ class Ablation:
                     hooks.enter_context(_hooked(self._network.get_submodule(name), hook))
             self.whole = self._score()
         self._means = {name: average.mean() for name, average in averages.items()}
-        self.feature_share = {name: energy.feature_share() for name, energy in energies.items()}
+        self.feature_fraction = {
+            name: energy.feature_fraction() for name, energy in energies.items()
+        }
         self.dead = {name: seen.constant() for name, seen in ranges.items()}
 
     def without(self, *names: str) -> Validation:
@@ -103,21 +105,21 @@ class Ablation:
             return self._score()
 
     def _score(self) -> Validation:
-        at_half, levels = NOTHING, GreyLevels()
-        predicted = predict(self._checkpoint, self._photos, self._network)
-        for logits, photo in zip(predicted, self._photos, strict=True):
-            at_half += Counts.of(logits.numpy() > 0, photo.mask)
-            levels.add(probability(logits, self._checkpoint.prior).numpy(), photo.mask)
-        return Validation(at_half, levels)
+        at_0_5, histogram = ZERO_COUNTS, ProbabilityHistogram()
+        predicted = predict(self._checkpoint, self._samples, self._network)
+        for logits, sample in zip(predicted, self._samples, strict=True):
+            at_0_5 += Counts.of(logits.numpy() > 0, sample.mask)
+            histogram.add(probability(logits, self._checkpoint.prior).numpy(), sample.mask)
+        return Validation(at_0_5, histogram)
 
 
 def _bypass(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> Tensor:
-    """Hook: a residual unit hands on its input."""
+    """Hook: a residual unit returns its input."""
     return inputs[0]
 
 
 class _Constant:
-    """Hook: a mean (1,C,1,1) in place of what a stage or a residual unit hands on."""
+    """Hook: a mean (1,C,1,1) in place of the output of a stage or residual unit."""
 
     def __init__(self, mean: Tensor) -> None:
         self._mean = mean
@@ -127,7 +129,7 @@ class _Constant:
 
 
 class _Average:
-    """Hook: mean (1,C,1,1) of all that a stage hands on."""
+    """Hook: mean (1,C,1,1) of the output of a stage."""
 
     def __init__(self) -> None:
         self._sum: Tensor | float = 0.0
@@ -143,7 +145,7 @@ class _Average:
 
 
 class _Energy:
-    """Hook: how much of what a MultiRes block hands on comes from its features."""
+    """Hook: how much of the output of a MultiRes block comes from its features."""
 
     def __init__(self, block: MultiResBlock) -> None:
         self._block = block
@@ -154,7 +156,7 @@ class _Energy:
         self._features += (output - shortcut).square().sum().item()
         self._shortcut += shortcut.square().sum().item()
 
-    def feature_share(self) -> float:
+    def feature_fraction(self) -> float:
         return self._features / max(self._features + self._shortcut, 1e-12)
 
 

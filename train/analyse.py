@@ -18,44 +18,44 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, ToolError, printable
 from edge.files import new_folder, replacing, write_json
 from train.ablation import Ablation, stage_above, stages
 from train.checkpoint import Checkpoint, load
-from train.crossval import RESULT, SPLIT, FoldResult, load_photos
-from train.data.crops import as_photos
+from train.crossval import RESULT, SPLIT, FoldResult, load_samples
+from train.data.crops import as_samples
 from train.data.folds import Split, chosen
-from train.data.photos import Photo
-from train.histograms import draw, write_tensorboard
-from train.models.catalogue import build
+from train.data.samples import Sample
+from train.models.registry import build
 from train.models.spec import ModelSpec, MultiResSpec
 from train.reduction import TOLERANCE, Change, Reduction, fewest_units, reduce, units_from
-from train.utilisation import Layer, kernels, measure, of_checkpoints, of_part
+from train.utilisation import LayerUtilisation, kernels, layer_utilisation, of_checkpoints, of_part
+from train.weight_histograms import draw, write_tensorboard
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, averaged over the checkpoints: its weights, and what it is worth.
+    """One stage, averaged over the checkpoints: its weights, and what it contributes.
 
-    `feature_share`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w. F1
-    when its output is replaced by its mean, None for stem and head.
+    `feature_fraction`: see `Ablation`, None where the stage is no MultiRes block; `change`: of r.w.
+    F1 when its output is replaced by its mean, None for stem and head.
     """
 
-    weights: Layer
-    feature_share: float | None
+    weights: LayerUtilisation
+    feature_fraction: float | None
     change: float | None
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One residual unit, averaged over the checkpoints: its weights, and what it is worth.
+    """One residual unit, averaged over the checkpoints: its weights, and what it contributes.
 
     `change`: of r.w. F1 when the unit is bypassed, or its output replaced by its mean where that
     has another number of channels than its input. `change_from_here`: with all units behind it
     bypassed, too; None where it cannot be bypassed.
     """
 
-    weights: Layer
+    weights: LayerUtilisation
     change: float
     change_from_here: float | None
 
@@ -74,19 +74,19 @@ class Analysis:
     used: list[str]
     left_out: list[str]
     rw_f1: float
-    layers: list[Layer]
+    layers: list[LayerUtilisation]
     stages: list[Stage]
     units: list[Unit]
     without_deepest: list[float]
     proposed: Reduction | None
 
-    def as_text(self, style: str = "simple") -> str:
+    def describe(self, style: str = "simple") -> str:
         """Stages, units and proposal, for a terminal, or as Markdown with style "github"."""
         parts = [
             f"{self.spec.title}, {len(self.used)} checkpoint(s), r.w. F1 {self.rw_f1:.4f} at the "
             f"best threshold"
         ]
-        parts += [f"left out, as it collapsed: {name}" for name in self.left_out]
+        parts += [f"left out, as it collapsed: {printable(name)}" for name in self.left_out]
         tables = [self._stage_rows(), self._unit_rows(), self._level_rows()]
         parts += [
             tabulate(rows, heads, style, disable_numparse=True) for heads, rows in tables if rows
@@ -98,7 +98,7 @@ class Analysis:
         return heads, [
             [
                 *_cells(stage.weights),
-                "" if stage.feature_share is None else f"{stage.feature_share:.3f}",
+                "" if stage.feature_fraction is None else f"{stage.feature_fraction:.3f}",
                 _signed(stage.change),
             ]
             for stage in self.stages
@@ -143,10 +143,10 @@ class Analysis:
         )
 
     def as_markdown(self) -> str:
-        """That, and a line a layer."""
+        """The same with one row per layer."""
         rows = [_cells(layer) for layer in self.layers]
         table = tabulate(rows, ["layer", *HEADS], "github", disable_numparse=True)
-        return f"{self.as_text('github')}\n\n{table}\n"
+        return f"{self.describe('github')}\n\n{table}\n"
 
     def write(self, out: Path) -> None:
         """utilisation.md, utilisation.json and, where a network is proposed, proposed.json.
@@ -165,7 +165,7 @@ class Analysis:
 
 
 Table = tuple[list[str], list[list[str]]]  # heads and rows
-HEADS = ("weights", "spread", "near zero", "dead", "rank")
+HEADS = ("weights", "relative std", "near zero", "dead", "rank")
 COSTS = ("parameters", "FLOPs at 512x512", "receptive-field radius")
 
 
@@ -178,19 +178,21 @@ def _signed(change: float | None) -> str:
     return "" if change is None else f"{change:+.4f}"
 
 
-def _cells(layer: Layer) -> list[str]:
-    numbers = (layer.spread, layer.near_zero, layer.dead, layer.rank)
+def _cells(layer: LayerUtilisation) -> list[str]:
+    numbers = (layer.relative_std, layer.near_zero, layer.dead, layer.rank)
     return [layer.name, f"{layer.weights:,}", *(f"{number:.3f}" for number in numbers)]
 
 
-def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], None]) -> Analysis:
+def analyse(
+    paths: Sequence[Path], data: Path, out: Path, on_progress: Callable[[str], None]
+) -> Analysis:
     """Analyse checkpoints of one network and write what was found into `out`.
 
     A checkpoint in a folder of `train crossval` is scored on the test photos of its fold, another
     one on all photos.
 
     Args:
-        say: is told of each score as it is there.
+        on_progress: callback for a line on each score.
 
     Raises:
         BadArgumentError: the checkpoints are of different networks, or `out` is not empty.
@@ -205,7 +207,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
             f"{', '.join(sorted(spec.key for spec in specs))}; give those of one"
         )
     new_folder(out)
-    photos = load_photos(data)
+    photos = load_samples(data)
     ablations: dict[Path, Ablation] = {}
     for path, checkpoint in loaded.items():
         if _said_to_be_collapsed(path):
@@ -213,7 +215,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         ablation = Ablation(checkpoint, _own_photos(path, checkpoint, photos, data))
         if not ablation.whole.collapsed:
             ablations[path] = ablation
-            say(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
+            on_progress(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
     if not ablations:
         raise ToolError(
             f"{', '.join(map(str, paths))}: collapsed, there is nothing to analyse; train with "
@@ -226,14 +228,14 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         changes = []
         for path, ablation in ablations.items():
             changes.append(ablation.without(*names).score - ablation.whole.score)
-            say(f"{path}: {changes[-1]:+.4f} without {', '.join(names)}")
+            on_progress(f"{path}: {changes[-1]:+.4f} without {', '.join(names)}")
         return float(np.mean(changes))
 
     trained = [kernels(loaded[path].weights) for path in ablations]
     layers = [
         of_checkpoints(
             [
-                measure(name, found[name], ablation.dead[name])
+                layer_utilisation(name, found[name], ablation.dead[name])
                 for found, ablation in zip(trained, ablations.values(), strict=True)
             ]
         )
@@ -249,7 +251,7 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
         stages=_stages(spec, layers, list(ablations.values()), change),
         units=_units(spec, layers, change),
         without_deepest=[change(stage_above(spec, k)) for k in range(1, spec.levels)],
-        # A network that finds nothing has nothing to lose, whatever is taken out.
+        # A network without true positives has nothing to lose, whatever is taken out.
         proposed=reduce(spec, change) if rw_f1 > TOLERANCE else None,
     )
     write_tensorboard(trained, out / "tensorboard")
@@ -260,25 +262,25 @@ def analyse(paths: Sequence[Path], data: Path, out: Path, say: Callable[[str], N
 
 def _stages(
     spec: ModelSpec,
-    layers: Sequence[Layer],
+    layers: Sequence[LayerUtilisation],
     ablations: Sequence[Ablation],
     change: Change,
 ) -> list[Stage]:
     removable = stages(build(spec))
     found = []
     for name in dict.fromkeys(layer.stage for layer in layers):
-        shares = [a.feature_share[name] for a in ablations if name in a.feature_share]
+        fractions = [a.feature_fraction[name] for a in ablations if name in a.feature_fraction]
         found.append(
             Stage(
                 of_part(name, layers),
-                float(np.mean(shares)) if shares else None,
+                float(np.mean(fractions)) if fractions else None,
                 change(name) if name in removable else None,
             )
         )
     return found
 
 
-def _units(spec: ModelSpec, layers: Sequence[Layer], change: Change) -> list[Unit]:
+def _units(spec: ModelSpec, layers: Sequence[LayerUtilisation], change: Change) -> list[Unit]:
     if not isinstance(spec, MultiResSpec):
         return []
     found = []
@@ -299,12 +301,12 @@ def _units(spec: ModelSpec, layers: Sequence[Layer], change: Change) -> list[Uni
 def _said_to_be_collapsed(path: Path) -> bool:
     """What `train crossval` wrote beside the checkpoint `path`, if it did."""
     result = path.parent / RESULT
-    return result.is_file() and FoldResult.read(result).outcome.collapsed
+    return result.is_file() and FoldResult.read(result).training_result.collapsed
 
 
 def _own_photos(
-    path: Path, checkpoint: Checkpoint, photos: Sequence[Photo], data: Path
-) -> Sequence[Photo]:
+    path: Path, checkpoint: Checkpoint, photos: Sequence[Sample], data: Path
+) -> Sequence[Sample]:
     """The test photos of a fold of `train crossval`, otherwise all `photos`, which are of `data`.
 
     Raises:
@@ -316,5 +318,5 @@ def _own_photos(
     if not fold or not split.is_file():
         return photos
     folds = Split.read(split)
-    units = as_photos(photos, checkpoint.training["crop"]) if folds.by == "crop" else photos
+    units = as_samples(photos, checkpoint.training["crop"]) if folds.by == "crop" else photos
     return chosen(units, folds.folds[int(fold[1]) - 1].test, data)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from edge.engines import WEIGHTS
 from edge.errors import BadArgumentError, ToolError
 from edge.files import replacing
-from train.models.catalogue import build, parse
 from train.models.growth import grow_units
+from train.models.registry import build, parse
 from train.models.spec import ModelSpec, MultiResSpec
 
 
@@ -29,7 +29,7 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
-def exact_probability(logits: Tensor, prior: float) -> Tensor:
+def prior_corrected_probability(logits: Tensor, prior: float) -> Tensor:
     """Probability of a particle, 0..1, same shape, from logits trained with `prior`.
 
     The loss of the paper multiplies the odds of a particle by w_T / w_F = (1 - prior) / prior
@@ -39,18 +39,18 @@ def exact_probability(logits: Tensor, prior: float) -> Tensor:
 
 
 def probability(logits: Tensor, prior: float) -> Tensor:
-    """`exact_probability` in uint8 grey levels, 0..255."""
-    return (exact_probability(logits, prior) * 255).round().to(torch.uint8)
+    """`prior_corrected_probability` in uint8 grey levels, 0..255."""
+    return (prior_corrected_probability(logits, prior) * 255).round().to(torch.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Weights and what a later step must know about them.
 
     Attributes:
-        spec: the network, which need not be in the catalogue.
-        prior: share of particle pixels that the loss took for one half, as `weighted_bce` does by
-            weighing both classes alike; `probability` undoes that. One half: nothing to undo.
+        spec: the network, which need not be in the registry.
+        prior: fraction of particle pixels where the loss weighs both classes alike, as
+            `weighted_bce` does; `probability` corrects for it. One half: nothing to correct.
         threshold: probability from which on a pixel is a particle.
         training: what was done, and how well it scored.
     """

@@ -1,4 +1,4 @@
-"""Jobs of a comparison on a Ray cluster: one task a job, retried where its machine is lost."""
+"""Jobs of a comparison on a Ray cluster: one task per job, retried where its machine is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, FoldRes
     """Run jobs on the cluster at `address` and give each back as it ends; finished ones are read.
 
     A job takes a GPU where the cluster has any, a CPU otherwise. One whose machine is lost starts
-    again on another and goes on after its last whole epoch, from the folder it writes to: `data`
+    again on another and resumes after its last whole epoch, from the folder it writes to: `data`
     and `out` must be the same shared folders on every machine.
 
     Args:

@@ -6,22 +6,22 @@ OUT/MODEL/fold1/        a run of `train.fit`, and result.json with the scores on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import BadArgumentError
+from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, write_json
 from train.checkpoint import load, open_checkpoint
-from train.data.crops import as_photos
+from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
-from train.data.photos import Photo, find_pairs
-from train.evaluate import Scored, evaluate
-from train.fit import BEST, Outcome, Settings, fit
+from train.data.samples import Sample, find_samples
+from train.evaluate import SampleMetrics, evaluate
+from train.fit import BEST, Settings, TrainingResult, fit
+from train.json_file import read_json
 from train.metrics import Counts, ObjectCounts
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 
@@ -64,38 +64,48 @@ class FoldResult:
     model: str
     title: str
     fold: int
-    outcome: Outcome
-    at_half: list[Scored]
-    at_threshold: list[Scored]
+    training_result: TrainingResult
+    at_0_5: list[SampleMetrics]
+    at_threshold: list[SampleMetrics]
 
     @classmethod
     def read(cls, path: Path) -> FoldResult:
-        """What `run` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        """What `run` wrote.
 
-        def scored(rows: list[dict[str, Any]]) -> list[Scored]:
+        Raises:
+            ToolError: the file is something else.
+        """
+        content = read_json(path)
+
+        def scored(rows: list[dict[str, Any]]) -> list[SampleMetrics]:
             return [
-                Scored(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"])) for r in rows
+                SampleMetrics(r["name"], Counts(**r["pixels"]), ObjectCounts(**r["objects"]))
+                for r in rows
             ]
 
-        content["outcome"] = Outcome(**content["outcome"])
-        for part in ("at_half", "at_threshold"):
-            content[part] = scored(content[part])
-        return cls(**content)
+        try:
+            content["training_result"] = TrainingResult(**content["training_result"])
+            for part in ("at_0_5", "at_threshold"):
+                content[part] = scored(content[part])
+            return cls(**content)
+        except (KeyError, TypeError):
+            raise ToolError(
+                f"{path}: not a result of 'train crossval'; remove it, and run the fold again"
+            ) from None
 
 
-def load_photos(data: Path) -> list[Photo]:
+def load_samples(data: Path) -> list[Sample]:
     """Every photo of `data`, in memory."""
-    return [pair.load() for pair in find_pairs(data)]
+    return [paths.load() for paths in find_samples(data)]
 
 
-def load_units(data: Path, by: By, crop: int) -> list[Photo]:
+def load_units(data: Path, by: By, crop: int) -> list[Sample]:
     """What folds are made of: photos, or their crops as photos of their own."""
-    photos = load_photos(data)
-    return as_photos(photos, crop) if by == "crop" else photos
+    samples = load_samples(data)
+    return as_samples(samples, crop) if by == "crop" else samples
 
 
-def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
+def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
     """Write the split into `out`, where it does not stand there already.
 
     Args:
@@ -122,39 +132,46 @@ def claim_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
 
 def run_here(jobs: Sequence[Job]) -> Iterator[tuple[Job, FoldResult]]:
     """Run jobs one after the other on this machine; finished ones are only read."""
-    units: list[Photo] | None = None
+    units: list[Sample] | None = None
     for job in jobs:
         if units is None and not job.done:
             units = load_units(job.data, Split.read(job.out / SPLIT).by, job.settings.crop)
         yield job, run(job, units)
 
 
-def run(job: Job, photos: Sequence[Photo] | None = None) -> FoldResult:
+def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
     """Train and test one job; a finished one is only read.
 
     Args:
-        photos: all photos of the data, where they are at hand already.
+        samples: all of the data, where they are in memory already.
     """
     path = job.folder / RESULT
     if not job.done:
         folds = Split.read(job.out / SPLIT)
         fold = folds.folds[job.fold - 1]
-        if photos is None:
-            photos = load_units(job.data, folds.by, job.settings.crop)
-        parts = (chosen(photos, n, job.data) for n in (fold.training, fold.validation, fold.test))
+        if samples is None:
+            samples = load_units(job.data, folds.by, job.settings.crop)
+        parts = (chosen(samples, n, job.data) for n in (fold.training, fold.validation, fold.test))
         training, validation, test = parts
         start = open_checkpoint(job.init) if job.init else None
-        outcome = fit(job.spec, job.recipe, training, validation, job.folder, job.settings, start)
+        training_result = fit(
+            job.spec, job.recipe, training, validation, job.folder, job.settings, start
+        )
         scored = evaluate(load(job.folder / BEST), test, job.tolerance)
         result = FoldResult(
-            job.spec.key, job.spec.title, job.fold, outcome, scored.at_half, scored.at_threshold
+            job.spec.key,
+            job.spec.title,
+            job.fold,
+            training_result,
+            scored.at_0_5,
+            scored.at_threshold,
         )
         write_json(path, asdict(result))
     return FoldResult.read(path)
 
 
 def results(out: Path) -> list[FoldResult]:
-    """Every finished fold in `out`, the catalogue's models first and in its order.
+    """Every finished fold in `out`, the registry's models first and in its order.
 
     Raises:
         BadArgumentError: there is none.

@@ -19,12 +19,12 @@ from edge.particles import ParticleFilter, threshold_u8
 from edge.tiling import cut, plan, stitch
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.matching import detected
 from train.metrics import (
     LABELS,
-    NOTHING,
     SCORES,
+    ZERO_COUNTS,
     Counts,
     ObjectCounts,
     confidence_interval,
@@ -33,7 +33,7 @@ from train.metrics import (
 
 
 @dataclass(frozen=True)
-class Scored:
+class SampleMetrics:
     """Pixels and objects of one photo under one threshold."""
 
     name: str
@@ -41,38 +41,40 @@ class Scored:
     objects: ObjectCounts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every photo, `at_half` where the plain sigmoid exceeds 0.5, as in the paper, and
+    """Every photo, `at_0_5` where the plain sigmoid exceeds 0.5, as in the paper, and
     `at_threshold` where the probability reaches the threshold. An engine, which has no plain
-    sigmoid, leaves `at_half` empty.
+    sigmoid, leaves `at_0_5` empty.
 
     `maps`: probability of each photo, uint8 (H,W).
     """
 
-    at_half: list[Scored]
-    at_threshold: list[Scored]
+    at_0_5: list[SampleMetrics]
+    at_threshold: list[SampleMetrics]
     maps: list[NDArray[np.uint8]]
 
-    def as_text(self, threshold: float) -> str:
+    def describe(self, threshold: float) -> str:
         """Scores of all photos together with 95% intervals, for a terminal."""
         rules = {f"threshold {threshold:g}": self.at_threshold}
-        if self.at_half:
-            rules = {"sigmoid > 0.5": self.at_half, **rules}
+        if self.at_0_5:
+            rules = {"sigmoid > 0.5": self.at_0_5, **rules}
         lines = [f"{len(self.maps)} photos".ljust(24) + "".join(f"{rule:>28}" for rule in rules)]
         for key, score in SCORES.items():
             cells = ""
-            for photos in rules.values():
-                pixels = [photo.pixels for photo in photos]
+            for samples in rules.values():
+                pixels = [sample.pixels for sample in samples]
                 low, high = confidence_interval([pixels], score)
-                cells += f"{score(sum(pixels, NOTHING)):>12.4f} ({low:.4f}-{high:.4f})".rjust(28)
+                cells += f"{score(sum(pixels, ZERO_COUNTS)):>12.4f} ({low:.4f}-{high:.4f})".rjust(
+                    28
+                )
             lines.append(f"{LABELS[key]:<24}{cells}")
-        found = false = ""
-        for photos in rules.values():
-            objects = [photo.objects for photo in photos]
-            found += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
-            false += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
-        lines += [f"{'objects found':<24}{found}", f"{'false objects a photo':<24}{false}"]
+        recall = false_positives = ""
+        for samples in rules.values():
+            objects = [sample.objects for sample in samples]
+            recall += f"{sum(o.tp for o in objects)} of {sum(o.true for o in objects)}".rjust(28)
+            false_positives += f"{sum(o.fp for o in objects) / len(objects):.1f}".rjust(28)
+        lines += [f"{'object TP':<24}{recall}", f"{'object FP per photo':<24}{false_positives}"]
         return "\n".join(lines)
 
 
@@ -99,7 +101,7 @@ def threshold_of(source: Source) -> float:
 
 def evaluate(
     source: Source,
-    photos: Sequence[Photo],
+    samples: Sequence[Sample],
     tolerance: int = 0,
     *,
     threshold: float | None = None,
@@ -108,25 +110,25 @@ def evaluate(
     """Score a network on whole photos, cut and stitched as on the device.
 
     Args:
-        tolerance: px that an object may lie beside a true one; see `object_counts`.
+        tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
         threshold: 0..1.  [default: the network's own]
         bounds: of the diameters of the detections that count at that threshold.
     """
     found = Evaluation([], [], [])
     level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
-    def score(photo: Photo, mask: NDArray[np.uint8]) -> Scored:
-        objects = object_counts(mask, photo.mask, tolerance)
-        return Scored(photo.name, Counts.of(mask, photo.mask), objects)
+    def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
+        objects = object_counts(mask, sample.mask, tolerance)
+        return SampleMetrics(sample.name, Counts.of(mask, sample.mask), objects)
 
     if isinstance(source, Checkpoint):
-        for photo, logits in zip(photos, predict(source, photos), strict=True):
+        for sample, logits in zip(samples, predict(source, samples), strict=True):
             found.maps.append(probability(logits, source.prior).numpy())
-            found.at_half.append(score(photo, (logits > 0).numpy().astype(np.uint8)))
+            found.at_0_5.append(score(sample, (logits > 0).numpy().astype(np.uint8)))
     else:
-        found.maps.extend(probability_maps(source, (photo.image for photo in photos)))
-    for photo, grey in zip(photos, found.maps, strict=True):
-        found.at_threshold.append(score(photo, detected(grey, level, bounds)))
+        found.maps.extend(probability_maps(source, (sample.image for sample in samples)))
+    for sample, probability_u8 in zip(samples, found.maps, strict=True):
+        found.at_threshold.append(score(sample, detected(probability_u8, level, bounds)))
     return found
 
 
@@ -154,7 +156,7 @@ def probability_maps(
 
 
 def predict(
-    checkpoint: Checkpoint, photos: Sequence[Photo], network: nn.Module | None = None
+    checkpoint: Checkpoint, samples: Sequence[Sample], network: nn.Module | None = None
 ) -> Iterator[Tensor]:
     """Logits float32 (H,W) of each photo, on the GPU where there is one.
 
@@ -164,7 +166,7 @@ def predict(
     Raises:
         ToolError: a photo is too large for the network's halo within the tile limit.
     """
-    images = (photo.image for photo in photos)
+    images = (sample.image for sample in samples)
     return _logits(checkpoint, images, network or checkpoint.module())
 
 

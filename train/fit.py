@@ -1,7 +1,7 @@
 """Train one network with Lightning, in a folder that a stopped run resumes from.
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
-RUN/resume.ckpt        Lightning's own state, for going on after a kill
+RUN/resume.ckpt        Lightning's own state, to resume from
 RUN/settings.json      what was asked
 RUN/tensorboard/       loss and scores
 """
@@ -28,11 +28,12 @@ from edge.files import new_folder, replacing, write_json
 from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
 from train.data.crops import Crops
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.data.stream import RenderedCrops, Stream
+from train.json_file import read_json
 from train.models.spec import ModelSpec
+from train.module import LOG_STEPS, SegmentationModule
 from train.recipe import Recipe
-from train.task import LOG_STEPS, Task
 
 BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
 
@@ -41,9 +42,9 @@ BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.js
 class Settings:
     """What makes a run the run it is; one that stopped resumes only under the same.
 
-    `batch` is in crops a step, over all devices; `crop` the side of a crop, px; `precision` one of
-    Lightning's names; `init` the SHA-256 of the weights that it started from; `points` that of the
-    file of points that the masks are drawn from, `point_diameter` of their discs, px.
+    `batch`: crops per step, over all devices; `crop`: side of a crop, px; `precision`: one of
+    Lightning's names; `init`: SHA-256 of the weights that it started from; `points`: that of the
+    file of points that the masks are drawn from; `point_diameter`: of their discs, px.
     """
 
     data: str
@@ -59,26 +60,26 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended: its best epoch's scores, and whether that epoch's network collapsed."""
 
     epochs: int
     best_epoch: int
     threshold: float
-    at_half: dict[str, float]
+    at_0_5: dict[str, float]
     at_threshold: dict[str, float]
     collapsed: bool
 
-    def as_text(self) -> str:
-        """In a line for a terminal; a collapsed run is said to be one."""
+    def describe(self) -> str:
+        """One line for a terminal; another one where the run collapsed."""
         text = (
             f"best epoch {self.best_epoch} of {self.epochs}: validation r.w. F1 "
-            f"{self.at_half['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
+            f"{self.at_0_5['rw_f1']:.4f} where the sigmoid exceeds 0.5, "
             f"{self.at_threshold['rw_f1']:.4f} at threshold {self.threshold}"
         )
         if self.collapsed:
             text += (
-                "\ncollapsed: it says the same of every pixel, as the paper's U-nets did in some "
+                "\ncollapsed: a constant prediction, as of the U-nets of the paper in some "
                 "folds; try another --seed, a smaller network or --recipe strong"
             )
         return text
@@ -87,12 +88,12 @@ class Outcome:
 def fit(
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo] | Stream,
-    validation: Sequence[Photo],
+    training: Sequence[Sample] | Stream,
+    validation: Sequence[Sample],
     out: Path,
     settings: Settings,
     init: Checkpoint | None = None,
-) -> Outcome:
+) -> TrainingResult:
     """Train `spec` on `training`, or resume the run in `out`.
 
     The best epoch is the one with the highest recall-weighted F1 on `validation`, which also sets
@@ -105,29 +106,30 @@ def fit(
     Raises:
         BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
             another network.
-        ToolError: the data has nothing to learn from, or the loss is no longer finite.
+        ToolError: the settings in `out` are damaged, the data has nothing to learn from, or the
+            loss is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
     weights = init.weights_for(spec) if init else None
-    resume = _claim(out, spec, recipe, training, validation, settings)
-    sample = training.sample if isinstance(training, Stream) else training
-    normalisation = init.normalisation if init else normalisation_of(sample)
+    resume = _prepare_run_directory(out, spec, recipe, training, validation, settings)
+    reference = training.reference_scenes if isinstance(training, Stream) else training
+    normalisation = init.normalisation if init else normalisation_of(reference)
     crops: Crops | RenderedCrops
     if isinstance(training, Stream):
         crops = RenderedCrops(training, spec.multiple, settings.crop)
     else:
         crops = Crops(training, spec.multiple, settings.crop, normalisation.mean)
     held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
-    share = crops.prior()
-    if not 0 < share < 1:
+    fraction = crops.prior()
+    if not 0 < fraction < 1:
         raise ToolError(
             f"{settings.data}: the training masks hold only "
-            f"{'particles' if share else 'background'}: there is nothing to tell apart"
+            f"{'particles' if fraction else 'background'}: there is nothing to tell apart"
         )
     # Dice pulls the decision back to the middle: then there is nothing to undo.
-    prior = share if recipe.loss == "weighted_bce" else 0.5
-    _quieten()
+    prior = fraction if recipe.loss == "weighted_bce" else 0.5
+    _silence_logs()
     facts = {
         "data": settings.data,
         "photos": len(training) if isinstance(training, Sequence) else "rendered, new at each step",
@@ -138,49 +140,49 @@ def fit(
         "seed": settings.seed,
     }
     untrained = Checkpoint(spec, normalisation, prior, threshold=0.5, training=facts, weights={})
-    keeper = _Keeper(out, untrained)
+    checkpoints = _CheckpointCallback(out, untrained)
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         devices=settings.devices,
         precision=settings.precision,  # type: ignore[arg-type]
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
-        callbacks=[keeper, TQDMProgressBar(refresh_rate=LOG_STEPS)],
+        callbacks=[checkpoints, TQDMProgressBar(refresh_rate=LOG_STEPS)],
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=LOG_STEPS,
-        # Ours shares the crops out among the processes.
+        # Ours shards the crops over the processes.
         use_distributed_sampler=False,
     )
     if settings.batch % trainer.world_size:
         raise BadArgumentError(
-            f"a batch of {settings.batch} crops does not share out over {trainer.world_size} "
+            f"a batch of {settings.batch} crops cannot be split over {trainer.world_size} "
             f"devices; take a multiple of {trainer.world_size}"
         )
     steps = settings.epochs * -(-len(crops) // settings.batch)
-    task = Task(
+    module = SegmentationModule(
         spec, recipe, normalisation, prior, seed=settings.seed, steps=steps, weights=weights
     )
     loaders = _Loaders(crops, held_out, recipe, settings)
     try:
-        trainer.fit(task, loaders, ckpt_path=resume, weights_only=True)
+        trainer.fit(module, loaders, ckpt_path=resume, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(f"{resume}: not safe to load; remove {out} and train again") from error
     except SystemExit as stop:
         # What Lightning makes of Ctrl-C and SIGTERM.
         raise KeyboardInterrupt from stop
-    return keeper.outcome()
+    return checkpoints.result()
 
 
-def _claim(
+def _prepare_run_directory(
     out: Path,
     spec: ModelSpec,
     recipe: Recipe,
-    training: Sequence[Photo] | Stream,
-    validation: Sequence[Photo],
+    training: Sequence[Sample] | Stream,
+    validation: Sequence[Sample],
     settings: Settings,
 ) -> Path | None:
-    """Make `out` this run's folder; the state to go on from, where one stopped there."""
+    """Prepare `out` for this run; the state to resume from, where one stopped there."""
     asked = json.loads(
         json.dumps(
             {
@@ -190,9 +192,9 @@ def _claim(
                 "training": (
                     training.describe()
                     if isinstance(training, Stream)
-                    else [photo.name for photo in training]
+                    else [sample.name for sample in training]
                 ),
-                "validation": [photo.name for photo in validation],
+                "validation": [sample.name for sample in validation],
             }
         )
     )
@@ -201,10 +203,9 @@ def _claim(
         new_folder(out)
         write_json(path, asked)
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = {}
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ToolError(f"{path}: not the settings of a run; name a new folder")
     other = [key for key in asked if found.get(key) != asked[key]]
     if other:
         raise BadArgumentError(
@@ -214,7 +215,7 @@ def _claim(
 
 
 class _Loaders(lightning.LightningDataModule):
-    """Batches of the training and validation crops, shared out among the processes."""
+    """Batches of the training and validation crops, sharded over the processes."""
 
     def __init__(
         self, training: Crops | RenderedCrops, validation: Crops, recipe: Recipe, settings: Settings
@@ -245,7 +246,7 @@ class _Loaders(lightning.LightningDataModule):
         )
 
 
-class _Keeper(Callback):
+class _CheckpointCallback(Callback):
     """Keeps the best and the last checkpoint, and Lightning's state after every epoch."""
 
     def __init__(self, out: Path, untrained: Checkpoint) -> None:
@@ -259,13 +260,13 @@ class _Keeper(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best, self._epochs = state_dict["best"], state_dict["epochs"]
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, task: Task) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
         self._epochs = trainer.current_epoch + 1
-        validation = task.validation
+        validation = module.validation
         assert validation is not None
-        threshold = round(validation.level / 255, 4)
-        at_half = validation.at_half.scores()
-        at_threshold = validation.levels.at(validation.level).scores()
+        threshold = round(validation.threshold_u8 / 255, 4)
+        at_0_5 = validation.at_0_5.scores()
+        at_threshold = validation.histogram.at(validation.threshold_u8).scores()
         # Of equals the later one: it is trained more.
         better = validation.score >= self._best["score"]
         if better:
@@ -273,7 +274,7 @@ class _Keeper(Callback):
                 "score": validation.score,
                 "best_epoch": self._epochs,
                 "threshold": threshold,
-                "at_half": at_half,
+                "at_0_5": at_0_5,
                 "at_threshold": at_threshold,
                 "collapsed": validation.collapsed,
             }
@@ -281,14 +282,14 @@ class _Keeper(Callback):
             trained = {
                 "epochs": self._epochs,
                 "steps": trainer.global_step,
-                "validation_at_0.5": at_half,
+                "validation_at_0.5": at_0_5,
                 "validation_at_threshold": at_threshold,
             }
             checkpoint = replace(
                 self._untrained,
                 threshold=threshold,
                 training=self._untrained.training | trained,
-                weights=task.weights(),
+                weights=module.weights(),
             )
             for name in (BEST, LAST) if better else (LAST,):
                 save(checkpoint, self._out / name)
@@ -302,13 +303,13 @@ class _Keeper(Callback):
             # Lightning names a temporary file of its own.
             raise OSError(error.errno, error.strerror, str(resume)) from error
 
-    def outcome(self) -> Outcome:
+    def result(self) -> TrainingResult:
         """How the run ended."""
         best = {key: value for key, value in self._best.items() if key != "score"}
-        return Outcome(self._epochs, **best)
+        return TrainingResult(self._epochs, **best)
 
 
-def _quieten() -> None:
+def _silence_logs() -> None:
     """Leave out Lightning's advertisements and advice about loaders; errors stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

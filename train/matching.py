@@ -1,4 +1,4 @@
-"""Detections against true objects: which are found, which are false."""
+"""Detections matched to labels: true positives, false positives, false negatives."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Detected:
+class ConfusionCounts:
     """True positives, false positives and false negatives, of pixels or of objects."""
 
     tp: int
@@ -42,20 +42,20 @@ class Detected:
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
 
 
-C = TypeVar("C", bound=Detected)
+C = TypeVar("C", bound=ConfusionCounts)
 T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
-class Counts(Detected):
+class Counts(ConfusionCounts):
     """True positive, false positive, false negative and true negative pixels."""
 
     tn: int
 
     @classmethod
-    def of(cls, predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
+    def of(cls, predicted: NDArray[Any], labels: NDArray[Any]) -> Counts:
         """Of two masks of the same shape, nonzero where a particle is."""
-        pairs = 2 * (truth > 0).astype(np.int64) + (predicted > 0)
+        pairs = 2 * (labels > 0).astype(np.int64) + (predicted > 0)
         tn, fp, fn, tp = np.bincount(pairs.ravel(), minlength=4).tolist()
         return cls(tp, fp, fn, tn)
 
@@ -81,7 +81,7 @@ class Counts(Detected):
         return {key: round(score(self), 4) for key, score in SCORES.items()}
 
 
-NOTHING = Counts(0, 0, 0, 0)
+ZERO_COUNTS = Counts(0, 0, 0, 0)
 SCORES: dict[str, Callable[[Counts], float]] = {
     "precision": Counts.precision,
     "recall": Counts.recall,
@@ -106,8 +106,8 @@ def mask_iou(mask: NDArray[Any], other: NDArray[Any]) -> float:
     return counts.iou() if counts.tp + counts.fp + counts.fn else 1.0
 
 
-@dataclass
-class GreyLevels:
+@dataclass(eq=False)
+class ProbabilityHistogram:
     """How often each uint8 probability fell on a particle and on background.
 
     Holds the counts of every threshold at once, in constant memory.
@@ -126,45 +126,45 @@ class GreyLevels:
         self.particle += joint[256:]
 
     def at(self, level: int) -> Counts:
-        """Counts when a pixel is positive at grey level `level` and above."""
+        """Counts where a uint8 probability of `level` and above is positive."""
         tp, fp = int(self.particle[level:].sum()), int(self.background[level:].sum())
         fn, tn = int(self.particle[:level].sum()), int(self.background[:level].sum())
         return Counts(tp, fp, fn, tn)
 
-    def best_level(self) -> int:
-        """Lowest grey level with the best recall-weighted F1."""
+    def best_threshold_u8(self) -> int:
+        """Lowest uint8 threshold with the best recall-weighted F1."""
         return max(range(1, 256), key=lambda level: (self.at(level).weighted_f1(), -level))
 
 
 @dataclass(frozen=True)
-class ObjectCounts(Detected):
-    """Objects of one photo: true ones found (`tp`) and missed (`fn`), and `fp` predicted ones."""
+class ObjectCounts(ConfusionCounts):
+    """True positive, false positive and false negative objects of one photo."""
 
     @property
     def true(self) -> int:
-        """Objects there are."""
+        """Labelled objects, TP + FN."""
         return self.tp + self.fn
 
 
 def object_counts(
-    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], tolerance: int = 0
+    predicted: NDArray[np.uint8], labels: NDArray[np.uint8], tolerance: int = 0
 ) -> ObjectCounts:
     """Compare the 8-connected objects of two masks (H,W), nonzero where a particle is.
 
-    A true object is found when a predicted pixel lies on it, or at most `tolerance` px beside it; a
-    predicted object is false when that is true of no true object. Labels that keep only a
-    particle's core need a tolerance.
+    A labelled object is a true positive when a predicted pixel lies on it, or at most `tolerance`
+    px beside it; a predicted object is a false positive when no labelled object is as near. Labels
+    that keep only a particle's core need a tolerance.
     """
-    true_count, true_labels = cv2.connectedComponents(truth)
-    predicted_count, predicted_labels = cv2.connectedComponents(predicted)
-    found = _labels_on(true_labels, _grown(predicted, tolerance))
-    right = _labels_on(predicted_labels, _grown(truth, tolerance))
-    return ObjectCounts(tp=found, fp=predicted_count - 1 - right, fn=true_count - 1 - found)
+    true_count, true_objects = cv2.connectedComponents(labels)
+    predicted_count, predicted_objects = cv2.connectedComponents(predicted)
+    tp = _objects_on(true_objects, _grown(predicted, tolerance))
+    matched = _objects_on(predicted_objects, _grown(labels, tolerance))
+    return ObjectCounts(tp=tp, fp=predicted_count - 1 - matched, fn=true_count - 1 - tp)
 
 
-def _labels_on(labels: MatLike, mask: MatLike) -> int:
-    """How many objects of `labels` have a pixel in `mask`."""
-    return int(np.unique(labels[(labels > 0) & (mask > 0)]).size)
+def _objects_on(objects: MatLike, mask: MatLike) -> int:
+    """How many numbered `objects` have a pixel in `mask`."""
+    return int(np.unique(objects[(objects > 0) & (mask > 0)]).size)
 
 
 def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:

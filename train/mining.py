@@ -30,7 +30,7 @@ SIDE, MOST = 192, 24
 
 
 @dataclass(frozen=True)
-class Mined:
+class MiningResult:
     """What the network marked in photos without plastic, over all scales.
 
     Attributes:
@@ -47,11 +47,11 @@ class Mined:
         rate = self.false_positives / self.megapixels
         return (
             f"{self.false_positives} false positives in {self.megapixels:.1f} megapixels "
-            f"({rate:.1f} a megapixel), {self.crops} negatives written"
+            f"({rate:.1f} per megapixel), {self.crops} negatives written"
         )
 
 
-def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> Mined:
+def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> MiningResult:
     """Run the network over photos without plastic, and cut out what it marks.
 
     Args:
@@ -77,7 +77,7 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> Mined:
             cut = cv2.cvtColor(image[window], cv2.COLOR_RGB2BGR)
             write_image(out / f"{name}_{number:02d}.png", np.asarray(cut, np.uint8))
             crops += 1
-    return Mined(marked, pixels / 1e6, crops)
+    return MiningResult(marked, pixels / 1e6, crops)
 
 
 def _views(paths: Iterable[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:

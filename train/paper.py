@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from train.metrics import NOTHING, Counts
+from train.metrics import ZERO_COUNTS, Counts
 
 # Table 4: (parameters in millions, truncated; GFLOPs at 512x512, rounded), as printed.
 TABLE_4 = {
@@ -49,13 +49,13 @@ AVERAGES = {
     "quarter_mrunet": (0.1575, 0.9637, 0.2685, 0.1563, 0.2584, 0.1505),
 }
 
-# Section 4.4: what a network must reach to be of use.
+# Section 4.4: the scores that a network must reach.
 BAR = {"rw_f1": 0.40, "rw_miou": 0.25}
 
 
 def counts(precision: float, recall: float) -> Counts:
     """Pixels with that precision and recall, from which all scores of a case follow."""
     if not precision or not recall:
-        return NOTHING
+        return ZERO_COUNTS
     tp = 10**9
     return Counts(tp, round(tp / precision) - tp, round(tp / recall) - tp, 0)

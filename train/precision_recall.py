@@ -77,8 +77,8 @@ class CurveRow:
         """Recall, precision and F1 with their intervals, for a terminal."""
         total = self.total
         lines = [
-            f"objects at threshold {self.threshold:.4g}: {total.tp} of {total.true} found, "
-            f"{total.fp} false positives ({self.fp_per_megapixel:.1f} a megapixel)"
+            f"objects at threshold {self.threshold:.4g}: {total.tp} TP, {total.fn} FN, "
+            f"{total.fp} FP ({self.fp_per_megapixel:.1f} per megapixel)"
         ]
         for name, score in (
             ("recall", ObjectCounts.recall),
@@ -173,14 +173,14 @@ def evaluate_points(
 
     Args:
         tolerance: px that a detection's centroid may lie from a point; see `match_points`.
-        operating_u8: grey level 1..255 of the threshold in use.
+        operating_u8: threshold in use, 1..255.
         bounds: of the diameters of the detections that count.
     """
 
-    def count(truth: PointLabels, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return match_points(centroids(detected(probability, level, bounds)), truth, tolerance)
+    def count(points: PointLabels, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
+        return match_points(centroids(detected(probability, level, bounds)), points, tolerance)
 
-    return _curve(maps, [partial(count, truth) for truth in labels], operating_u8)
+    return _curve(maps, [partial(count, points) for points in labels], operating_u8)
 
 
 def evaluate_masks(
@@ -194,12 +194,12 @@ def evaluate_masks(
     """The curve of probability maps uint8 (H,W) against masks (H,W) of the same photos.
 
     Args:
-        tolerance: px that an object may lie beside a true one; see `object_counts`.
+        tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
         operating_u8, bounds: of `evaluate_points`.
     """
 
-    def count(truth: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return object_counts(detected(probability, level, bounds), truth, tolerance)
+    def count(mask: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
+        return object_counts(detected(probability, level, bounds), mask, tolerance)
 
     return _curve(maps, [partial(count, mask) for mask in masks], operating_u8)
 

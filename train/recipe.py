@@ -20,8 +20,8 @@ class Recipe:
     Attributes:
         loss: weighted cross entropy (Eqs. 25-29), alone or with an overlap loss of the whole
             batch, or focal loss with one.
-        foreground: share of the crops that are drawn around a particle, moved by a random jitter;
-            0 takes the paper's grid.
+        foreground: fraction of the crops that are drawn around a particle, moved by a random
+            jitter; 0 takes the paper's grid.
         schedule: learning rate times 0.96 every 800 steps, or a half cosine down to zero.
         norm: batch normalisation after each convolution, fused into it in every checkpoint.
         augment: the shifts, rotations and flips of Section 4.1.

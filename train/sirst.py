@@ -23,9 +23,9 @@ from edge.errors import ToolError
 from edge.files import write_json
 from edge.particles import particle_mask, threshold_u8
 from train.checkpoint import Checkpoint, load
-from train.crossval import RESULT, load_photos
+from train.crossval import RESULT, load_samples
 from train.data.folds import chosen
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.evaluate import probability_maps
 from train.fit import BEST, Settings, fit
 from train.metrics import confidence_interval
@@ -53,7 +53,7 @@ class SirstCounts:
     pixels: int
 
     @classmethod
-    def of(cls, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> SirstCounts:
+    def of(cls, predicted: NDArray[np.uint8], labels: NDArray[np.uint8]) -> SirstCounts:
         """Of two masks (H,W), nonzero on targets, by their 8-connected objects.
 
         Each target takes the first predicted object, top to bottom, whose centroid is less than
@@ -64,7 +64,7 @@ class SirstCounts:
             number: (int(areas[number, cv2.CC_STAT_AREA]), centroids[number])
             for number in range(1, len(areas))
         }
-        targets = cv2.connectedComponentsWithStats(truth)[3][1:]
+        targets = cv2.connectedComponentsWithStats(labels)[3][1:]
         found = 0
         for target in targets:
             for number, (_, centroid) in left.items():
@@ -73,12 +73,12 @@ class SirstCounts:
                     del left[number]
                     break
         return cls(
-            intersection=int(np.count_nonzero((predicted > 0) & (truth > 0))),
-            union=int(np.count_nonzero(predicted | truth)),
+            intersection=int(np.count_nonzero((predicted > 0) & (labels > 0))),
+            union=int(np.count_nonzero(predicted | labels)),
             targets=len(targets),
             found=found,
             false_pixels=sum(area for area, _ in left.values()),
-            pixels=truth.size,
+            pixels=labels.size,
         )
 
     def iou(self) -> float:
@@ -126,14 +126,14 @@ class SirstResult:
 
     model: str
     photos: int
-    at_half: SirstScores
+    at_0_5: SirstScores
     at_threshold: SirstScores
 
     def describe(self) -> str:
         """For a terminal."""
         lines = [f"{self.model}, {self.photos} photos".ljust(34)]
         lines[0] += "".join(f"{title:>28}" for title in ("IoU", "Pd", "Fa, per million pixels"))
-        for rule in (self.at_half, self.at_threshold):
+        for rule in (self.at_0_5, self.at_threshold):
             line = f"probability {rule.threshold:g} and above".ljust(34)
             for key, digits in (("iou", 4), ("pd", 4), ("fa_per_million", 1)):
                 low, high = rule.intervals[key]
@@ -143,7 +143,7 @@ class SirstResult:
         return "\n".join(lines)
 
 
-def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
+def read_split(data: Path) -> tuple[list[Sample], list[Sample]]:
     """(training, validation) photos of the official split.
 
     Raises:
@@ -155,7 +155,7 @@ def read_split(data: Path) -> tuple[list[Photo], list[Photo]]:
         if not path.is_file():
             raise ToolError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
         lists.append(path.read_text(encoding="utf-8").split())
-    photos = load_photos(data)
+    photos = load_samples(data)
     training, validation = (chosen(photos, names, data) for names in lists)
     return training, validation
 
@@ -179,7 +179,7 @@ def train_and_score(
     return score(load(out / BEST), validation, out)
 
 
-def score(checkpoint: Checkpoint, photos: Sequence[Photo], out: Path) -> SirstResult:
+def score(checkpoint: Checkpoint, photos: Sequence[Sample], out: Path) -> SirstResult:
     """Score a checkpoint and write `out`/result.json."""
     thresholds = (0.5, checkpoint.threshold)
     counts: tuple[list[SirstCounts], list[SirstCounts]] = ([], [])
@@ -188,8 +188,8 @@ def score(checkpoint: Checkpoint, photos: Sequence[Photo], out: Path) -> SirstRe
         for threshold, found in zip(thresholds, counts, strict=True):
             mask = particle_mask(probability, threshold_u8(threshold))
             found.append(SirstCounts.of(mask, photo.mask))
-    at_half, at_threshold = map(SirstScores.of, thresholds, counts)
-    result = SirstResult(checkpoint.spec.key, len(photos), at_half, at_threshold)
+    at_0_5, at_threshold = map(SirstScores.of, thresholds, counts)
+    result = SirstResult(checkpoint.spec.key, len(photos), at_0_5, at_threshold)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RESULT, asdict(result))
     return result

@@ -17,8 +17,8 @@ from edge.files import replacing
 from train import paper
 from train.crossval import FoldResult
 from train.data.folds import FOLDS
-from train.evaluate import Scored
-from train.metrics import LABELS, NOTHING, SCORES, confidence_interval
+from train.evaluate import SampleMetrics
+from train.metrics import LABELS, SCORES, ZERO_COUNTS, confidence_interval
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -33,7 +33,7 @@ OURS, PAPER = "ours", "paper"
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One score of one model over the folds, ours or the paper's.
 
     `interval`: of the average, 95% bootstrap over the test photos; the paper gives none.
@@ -48,25 +48,25 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ModelSummary:
     """One model at its own threshold: averages over folds, and objects over all test photos."""
 
     title: str
     scores: dict[str, float]
     object_recall: float
-    false_objects_per_photo: float
+    fp_per_photo: float
     collapsed: tuple[int, ...]
 
 
-class Comparison:
-    """Finished folds, by model."""
+class CrossvalTables:
+    """Tables of finished folds, by model."""
 
     def __init__(self, results: Sequence[FoldResult]) -> None:
         self._models: dict[str, list[FoldResult]] = {}
         for result in results:
             self._models.setdefault(result.model, []).append(result)
 
-    def rows(self, scores: Sequence[str]) -> Iterator[Row]:
+    def rows(self, scores: Sequence[str]) -> Iterator[ScoreRow]:
         """By the paper's rule: a pixel is positive where the plain sigmoid exceeds 0.5."""
         for key, folds in self._models.items():
             for score in scores:
@@ -74,24 +74,24 @@ class Comparison:
                 if key in paper.CASES:
                     yield _papers(key, score)
 
-    def summaries(self) -> Iterator[Summary]:
+    def summaries(self) -> Iterator[ModelSummary]:
         """At the threshold that was chosen on each fold's validation photos."""
         for folds in self._models.values():
             photos = [photo for fold in folds for photo in fold.at_threshold]
             objects = [photo.objects for photo in photos]
             true = sum(o.true for o in objects)
-            yield Summary(
+            yield ModelSummary(
                 folds[0].title,
                 {s: _average(folds, s, "at_threshold") for s in SCORES},
                 sum(o.tp for o in objects) / true if true else 0.0,
                 sum(o.fp for o in objects) / len(photos),
-                tuple(fold.fold for fold in folds if fold.outcome.collapsed),
+                tuple(fold.fold for fold in folds if fold.training_result.collapsed),
             )
 
     def title(self, key: str) -> str:
         return self._models[key][0].title
 
-    def as_text(self, style: Literal["simple", "github"] = "simple") -> str:
+    def describe(self, style: Literal["simple", "github"] = "simple") -> str:
         """All tables, for a terminal or as Markdown."""
         heads = ["", "", "", *(f"fold {n}" for n in range(1, FOLDS + 1)), "average", "95% interval"]
         parts = []
@@ -108,12 +108,12 @@ class Comparison:
                 s.title,
                 *(f"{s.scores[key]:.4f}" for key in LABELS),
                 f"{s.object_recall:.3f}",
-                f"{s.false_objects_per_photo:.1f}",
+                f"{s.fp_per_photo:.1f}",
                 ", ".join(map(str, s.collapsed)),
             ]
             for s in self.summaries()
         ]
-        heads = ["", *LABELS.values(), "objects found", "false objects a photo", "collapsed folds"]
+        heads = ["", *LABELS.values(), "object recall", "FP per photo", "collapsed folds"]
         parts.append(
             "Ours at the threshold chosen on the validation photos (averages over the folds)\n\n"
             + tabulate(body, heads, style, disable_numparse=True)
@@ -121,7 +121,7 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def as_csv(self) -> str:
-        """A line a model, score and source, folds in columns."""
+        """One row per model, score and source, folds in columns."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         folds = [f"fold{n}" for n in range(1, FOLDS + 1)]
@@ -139,7 +139,7 @@ class Comparison:
             OSError: they cannot be written; earlier ones stay.
         """
         paths = [out / f"tables.{suffix}" for suffix in ("md", "csv", "png")]
-        for path, text in zip(paths, (self.as_text("github"), self.as_csv()), strict=False):
+        for path, text in zip(paths, (self.describe("github"), self.as_csv()), strict=False):
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         with replacing(paths[2]) as temporary:
@@ -147,7 +147,7 @@ class Comparison:
         return paths
 
     def draw(self, path: Path) -> None:
-        """Bars of the recall-weighted scores, a dot a fold, beside the paper's."""
+        """Bars of the recall-weighted scores, one dot per fold, beside the paper's."""
         figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
         for axis, score in zip(axes, ("rw_f1", "rw_miou"), strict=True):
             rows = list(self.rows((score,)))
@@ -161,7 +161,7 @@ class Comparison:
                     axis.plot([x] * len(dots), dots, ".", color="#222222", markersize=4)
             axis.axhline(paper.BAR[score], color="#cc4444", linewidth=1, linestyle="--")
             axis.text(
-                -0.45, paper.BAR[score], "of use (Section 4.4)", color="#cc4444", va="bottom",
+                -0.45, paper.BAR[score], "required (Section 4.4)", color="#cc4444", va="bottom",
                 fontsize=8,
             )  # fmt: skip
             axis.set_xticks(
@@ -179,24 +179,24 @@ def _average(folds: Sequence[FoldResult], score: str, rule: str) -> float:
     return float(np.mean([_micro(getattr(fold, rule), score) for fold in folds]))
 
 
-def _micro(photos: Sequence[Scored], score: str) -> float:
+def _micro(photos: Sequence[SampleMetrics], score: str) -> float:
     """A score of the pixels of all photos together."""
-    return SCORES[score](sum((p.pixels for p in photos), NOTHING))
+    return SCORES[score](sum((p.pixels for p in photos), ZERO_COUNTS))
 
 
-def _ours(key: str, folds: Sequence[FoldResult], score: str) -> Row:
-    by_number = {fold.fold: _micro(fold.at_half, score) for fold in folds}
-    photos = [[photo.pixels for photo in fold.at_half] for fold in folds]
-    return Row(
+def _ours(key: str, folds: Sequence[FoldResult], score: str) -> ScoreRow:
+    by_number = {fold.fold: _micro(fold.at_0_5, score) for fold in folds}
+    photos = [[photo.pixels for photo in fold.at_0_5] for fold in folds]
+    return ScoreRow(
         key,
         score,
         OURS,
         tuple(by_number.get(n) for n in range(1, FOLDS + 1)),
-        _average(folds, score, "at_half"),
+        _average(folds, score, "at_0_5"),
         confidence_interval(photos, SCORES[score]),
     )
 
 
-def _papers(key: str, score: str) -> Row:
+def _papers(key: str, score: str) -> ScoreRow:
     folds = tuple(SCORES[score](paper.counts(*case)) for case in paper.CASES[key])
-    return Row(key, score, PAPER, folds, paper.AVERAGES[key][list(LABELS).index(score)], None)
+    return ScoreRow(key, score, PAPER, folds, paper.AVERAGES[key][list(LABELS).index(score)], None)

@@ -1,9 +1,9 @@
-"""How much of each layer training has put to use (Sections 4.5, 4.6).
+"""How much of each layer training has used (Sections 4.5, 4.6).
 
 The paper looks at histograms: where the weights of later stages approach zero, these stages are not
 used. Here the same is a number for each convolution, relative to what PyTorch initialised it with:
-uniform in +-1/sqrt(fan in). Recipes with batch norm fold it into the kernels, filter by filter;
-spread, near-zero share and rank then tell of its scales, too.
+uniform in +-1/sqrt(fan in). Recipes with batch norm fuse it into the kernels, filter by filter;
+relative std, near-zero fraction and rank then reflect its scales, too.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ NEAR_ZERO = 0.05
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerUtilisation:
     """One convolution, or those of a stage or of a residual unit together.
 
     Attributes:
         name: as in the module, encoder.0.convs.1 for example.
         weights: how many there are, biases left out.
         filters: output channels.
-        spread: standard deviation of the weights over that of the initialisation; 1: untouched.
-        near_zero: share of weights near zero, above the share that the initialisation gives.
-        dead: share of filters that say nothing: what they hand on, behind the ReLU where one
-            follows, is the same at every pixel of the photos.
+        relative_std: standard deviation of the weights over that of the initialisation; 1 means
+            untouched.
+        near_zero: fraction of weights near zero, above the fraction that the initialisation gives.
+        dead: fraction of filters with a constant output, behind the ReLU where one follows, over
+            all pixels of the photos.
         rank: effective rank of the filters (exponential of the entropy of the normalised singular
             values) over the largest it could be; 1: all filters equally strong and unlike.
     """
@@ -38,7 +39,7 @@ class Layer:
     name: str
     weights: int
     filters: int
-    spread: float
+    relative_std: float
     near_zero: float
     dead: float
     rank: float
@@ -64,43 +65,43 @@ def kernels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def measure(name: str, kernel: Tensor, dead: float) -> Layer:
+def layer_utilisation(name: str, kernel: Tensor, dead: float) -> LayerUtilisation:
     """The numbers of one convolution's kernel (Cout,Cin,k,k); `dead` is seen on photos only."""
     filters = kernel.flatten(1).double()
     bound = filters.shape[1] ** -0.5
     singular = torch.linalg.svdvals(filters)
-    share = singular / singular.sum().clamp(min=1e-12)
-    entropy = torch.special.entr(share).sum()
-    return Layer(
+    fraction = singular / singular.sum().clamp(min=1e-12)
+    entropy = torch.special.entr(fraction).sum()
+    return LayerUtilisation(
         name=name,
         weights=filters.numel(),
         filters=len(filters),
         # Of weights uniform in +-bound the standard deviation is bound / sqrt(3).
-        spread=float(filters.std(correction=0) / (bound / 3**0.5)),
+        relative_std=float(filters.std(correction=0) / (bound / 3**0.5)),
         near_zero=float((filters.abs() < NEAR_ZERO * bound).double().mean()) - NEAR_ZERO,
         dead=dead,
         rank=float(entropy.exp()) / len(singular),
     )
 
 
-def of_checkpoints(layers: Sequence[Layer]) -> Layer:
+def of_checkpoints(layers: Sequence[LayerUtilisation]) -> LayerUtilisation:
     """One layer, averaged over checkpoints."""
     first = layers[0]
-    return Layer(first.name, first.weights, first.filters, **_averages(layers))
+    return LayerUtilisation(first.name, first.weights, first.filters, **_averages(layers))
 
 
-def of_part(name: str, layers: Sequence[Layer]) -> Layer:
+def of_part(name: str, layers: Sequence[LayerUtilisation]) -> LayerUtilisation:
     """Those of `layers` that belong to the stage or residual unit `name`, together.
 
     Each counts by its weights, for `dead` by its filters.
     """
     own = [layer for layer in layers if f"{layer.name}.".startswith(f"{name}.")]
     weights, filters = (sum(getattr(layer, of) for layer in own) for of in ("weights", "filters"))
-    return Layer(name, weights, filters, **_averages(own))
+    return LayerUtilisation(name, weights, filters, **_averages(own))
 
 
-def _averages(layers: Sequence[Layer]) -> dict[str, float]:
-    by = {"spread": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
+def _averages(layers: Sequence[LayerUtilisation]) -> dict[str, float]:
+    by = {"relative_std": "weights", "near_zero": "weights", "dead": "filters", "rank": "weights"}
     return {
         key: float(
             np.average(

@@ -18,11 +18,11 @@ from bench.real_sets import Window, shrunk, whole
 from bench.scores import clean_rates, clean_row, counts_at, object_rows, pixel_rows
 from edge.errors import ToolError
 from train.data.folds import split
-from train.data.photos import Photo
 from train.data.points import PointLabels
+from train.data.samples import Sample
 from train.data.synth import Scene, scene, write_photos
 from train.metrics import ObjectCounts
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 
 def dots(*centres: tuple[int, int], side: int = 40, radius: int = 1) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_shrinking_takes_a_pixel_for_particle_from_half_cover() -> None:
     mask = np.zeros((13, 19), np.uint8)
     mask[:6, :3] = mask[6:12, 6:8] = 1  # half and a third of a square
     image = np.repeat(mask[..., None] * np.uint8(200), 3, axis=2)
-    small = shrunk(Photo("x", image, mask), 6)
+    small = shrunk(Sample("x", image, mask), 6)
     assert small.mask.tolist() == [[1, 0, 0], [0, 0, 0]]
     assert small.image[..., 0].tolist() == [[100, 0, 0], [0, 67, 0]]
 

@@ -15,7 +15,7 @@ from bench.networks import ALL_MODELS
 from bench.report import Report, read_report
 from edge.engines import open_engine
 from edge.gpu import find_gpu
-from train.models.catalogue import MODELS, PAPER_MODELS
+from train.models.registry import MODELS, PAPER_MODELS
 
 
 @pytest.fixture(scope="module")

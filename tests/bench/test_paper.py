@@ -2,7 +2,7 @@ import pytest
 
 from bench import paper
 from bench.paper import table_4
-from train.models.catalogue import PAPER_MODELS
+from train.models.registry import PAPER_MODELS
 
 
 def test_every_network_of_the_paper_matches() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.report import as_markdown, paper_cells, read_report
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

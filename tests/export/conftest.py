@@ -11,7 +11,7 @@ from edge.engines.engine import EngineInfo
 from export.trace import to_onnx
 from tests.thin import THIN
 from train.checkpoint import Checkpoint, Normalisation
-from train.models.catalogue import MODELS, build
+from train.models.registry import MODELS, build
 
 
 @pytest.fixture(scope="session")

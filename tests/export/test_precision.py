@@ -16,7 +16,7 @@ from export.search import as_on_gpu
 from export.trace import check_trace
 from tests.thin import THIN
 from train.data.synth import scene
-from train.models.catalogue import PAPER_MODELS
+from train.models.registry import PAPER_MODELS
 
 
 def quantised(model: onnx.ModelProto, image: np.ndarray, placement: Placement) -> onnx.ModelProto:

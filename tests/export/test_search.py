@@ -10,7 +10,7 @@ from export.graph import Probe, conv_nodes, precision_of, read_graph
 from export.material import Material
 from export.search import Choice, choose
 from export.verify import Judge
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.data.synth import scene
 
 
@@ -18,7 +18,7 @@ from train.data.synth import scene
 def material() -> Material:
     rng = np.random.default_rng(5)
     scenes = [scene(rng, 96, 96, particles=12) for _ in range(16)]
-    photos = [Photo(str(i), s.image, s.mask // 255) for i, s in enumerate(scenes)]
+    photos = [Sample(str(i), s.image, s.mask // 255) for i, s in enumerate(scenes)]
     return Material(photos[:4], photos[4:], "rendered scenes")
 
 

@@ -14,16 +14,16 @@ from torch import nn
 from train.ablation import Ablation, stage_above
 from train.checkpoint import Checkpoint, Normalisation, probability, save
 from train.cli import train
-from train.crossval import FoldResult, load_photos
+from train.crossval import FoldResult, load_samples
 from train.data.augment import normalised
 from train.data.folds import Fold, Split
 from train.data.synth import write_photos
 from train.evaluate import predict
-from train.fit import Outcome
-from train.models.catalogue import build, open_model
+from train.fit import TrainingResult
 from train.models.growth import grow_units
+from train.models.registry import build, open_model
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
-from train.utilisation import measure, of_part
+from train.utilisation import layer_utilisation, of_part
 
 UNET = UNetSpec(
     key="narrow",
@@ -49,7 +49,7 @@ def network_of(spec: ModelSpec, seed: int = 0) -> nn.Module:
 
 def make_true(trained: Checkpoint, folder: Path) -> None:
     """Scale the head so that `trained` calls half of the pixels particles; make these the truth."""
-    photos = load_photos(folder)
+    photos = load_samples(folder)
     logits = torch.stack(list(predict(trained, photos)))
     trained.weights["head.bias"] -= logits.median()
     for name in ("head.weight", "head.bias"):
@@ -226,7 +226,7 @@ def test_a_fold_is_scored_on_its_test_photos(
     """The masks of the other photos are wrong; what training said of a collapse counts."""
     own, runs = tmp_path / "data", tmp_path / "runs"
     shutil.copytree(data, own)
-    names = [photo.name for photo in load_photos(own)]
+    names = [photo.name for photo in load_samples(own)]
     for name in names[1:]:
         path = str(own / "masks" / f"{name}.png")
         cv2.imwrite(path, 255 - cv2.imread(path, cv2.IMREAD_GRAYSCALE))
@@ -236,8 +236,8 @@ def test_a_fold_is_scored_on_its_test_photos(
         path.parent.mkdir(parents=True)
         save(unused_depth, path)
     Split("photo", 0, (fold,) * 5).write(runs / "split.json")
-    outcome = Outcome(1, 1, 0.5, {}, {}, collapsed=True)
-    said = FoldResult("narrow", "Narrow", 2, outcome, [], [])
+    training_result = TrainingResult(1, 1, 0.5, {}, {}, collapsed=True)
+    said = FoldResult("narrow", "Narrow", 2, training_result, [], [])
     (paths[1].parent / "result.json").write_text(json.dumps(said, default=vars))
 
     result = analyse(own, tmp_path / "out", *paths)
@@ -289,7 +289,7 @@ def test_what_is_taken_out_is_what_would_be_dropped(spec: ModelSpec) -> None:
 
 def test_a_stage_gives_way_to_the_mean_of_what_the_next_one_reads(data: Path) -> None:
     """Without decoder.0 the head adds up that mean: behind the ReLU, one logit everywhere."""
-    network, photos = network_of(MULTIRES), load_photos(data)
+    network, photos = network_of(MULTIRES), load_samples(data)
     trained = checkpoint(MULTIRES, network)
     said: list[torch.Tensor] = []
     block = network.get_submodule("decoder.0")
@@ -303,9 +303,9 @@ def test_a_stage_gives_way_to_the_mean_of_what_the_next_one_reads(data: Path) ->
     trained.weights["decoder.0.shortcut.bias"] -= centre.flatten()
     trained.weights["head.weight"].fill_(1)
     trained.weights["head.bias"].fill_(1 - read.sum())
-    levels = Ablation(trained, photos).without("decoder.0").levels
+    histogram = Ablation(trained, photos).without("decoder.0").histogram
     level = round(255 / (1 + np.exp(-1)))
-    assert levels.particle[level] + levels.background[level] == len(photos) * 64 * 64
+    assert histogram.particle[level] + histogram.background[level] == len(photos) * 64 * 64
 
 
 def test_dead_filters_are_counted(data: Path) -> None:
@@ -315,7 +315,7 @@ def test_dead_filters_are_counted(data: Path) -> None:
         linear.get_parameter("weight")[:2] = 0
         # Behind the ReLU: one never fires, the others always.
         rectified.get_parameter("bias").fill_(1000.0)[0] = -1000.0
-    dead = Ablation(checkpoint(UNET, network), load_photos(data)).dead
+    dead = Ablation(checkpoint(UNET, network), load_samples(data)).dead
     assert dead["encoder.0.0"] == pytest.approx(2 / 6)
     assert dead["encoder.0.1"] == pytest.approx(1 / 6)
     assert dead["head"] == 0
@@ -327,32 +327,32 @@ def test_features_against_shortcut(data: Path) -> None:
         for name, parameter in network.named_parameters():
             if name.startswith(("encoder.0.convs", "decoder.1.shortcut")):
                 parameter.zero_()
-    share = Ablation(checkpoint(MULTIRES, network), load_photos(data)).feature_share
+    fraction = Ablation(checkpoint(MULTIRES, network), load_samples(data)).feature_fraction
     blocks = {f"{part}.{level}" for part in ("encoder", "decoder") for level in range(3)}
-    assert set(share) == blocks | {"bottom"}
-    assert share["encoder.0"] == 0
-    assert share["decoder.1"] == 1
-    assert 0 < share["encoder.1"] < 1
+    assert set(fraction) == blocks | {"bottom"}
+    assert fraction["encoder.0"] == 0
+    assert fraction["decoder.1"] == 1
+    assert 0 < fraction["encoder.1"] < 1
 
 
 def test_numbers_of_a_kernel() -> None:
     torch.manual_seed(0)
     fresh = nn.Conv2d(64, 64, 3).weight.detach()
-    layer = measure("encoder.0.0", fresh, dead=0.25)
-    assert layer.spread == pytest.approx(1, abs=0.01)
+    layer = layer_utilisation("encoder.0.0", fresh, dead=0.25)
+    assert layer.relative_std == pytest.approx(1, abs=0.01)
     assert layer.near_zero == pytest.approx(0, abs=0.005)
     assert 0.9 < layer.rank <= 1
     assert (layer.weights, layer.filters, layer.stage) == (64 * 64 * 9, 64, "encoder.0")
 
-    faded = measure("encoder.0.1", fresh / 100, dead=0.75)
-    assert faded.spread == pytest.approx(layer.spread / 100)
+    faded = layer_utilisation("encoder.0.1", fresh / 100, dead=0.75)
+    assert faded.relative_std == pytest.approx(layer.relative_std / 100)
     assert faded.near_zero == pytest.approx(0.95)
     assert faded.rank == pytest.approx(layer.rank)
     alike = torch.outer(torch.arange(1.0, 9), torch.arange(1.0, 28)).view(8, 3, 3, 3)
-    assert measure("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
-    assert measure("stem", torch.zeros(8, 3, 3, 3), dead=1).spread == 0
+    assert layer_utilisation("stem", alike, dead=0).rank == pytest.approx(1 / 8, rel=1e-4)
+    assert layer_utilisation("stem", torch.zeros(8, 3, 3, 3), dead=1).relative_std == 0
 
-    elsewhere = measure("encoder.01.0", fresh, dead=1)
+    elsewhere = layer_utilisation("encoder.01.0", fresh, dead=1)
     stage = of_part("encoder.0", [layer, faded, elsewhere])
     assert (stage.name, stage.weights, stage.filters) == ("encoder.0", 2 * 64 * 64 * 9, 128)
     assert stage.dead == 0.5

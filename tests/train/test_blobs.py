@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from train.data.blobs import with_mask
-from train.data.photos import IGNORED
-from train.data.points import PointLabels, PointPhoto
+from train.data.points import PointLabels, PointSample
+from train.data.samples import IGNORED
 
 
-def photo(*points: tuple[float, float], ignored: tuple[float, float] | None = None) -> PointPhoto:
+def photo(*points: tuple[float, float], ignored: tuple[float, float] | None = None) -> PointSample:
     """Sand-like noise with a bright 6x5 px particle at (20..25, 30..34) and a dark 4x4 px one."""
     image = np.random.default_rng(0).integers(100, 131, (60, 80, 3), np.uint8)
     image[30:35, 20:26] = (240, 235, 240)
     image[10:14, 60:64] = (20, 40, 90)
     labels = PointLabels.of(points, [ignored] if ignored else [])
-    return PointPhoto("a.png", image, labels)
+    return PointSample("a.png", image, labels)
 
 
 def test_a_blob_is_the_particle_around_the_point() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.cli import train
 from train.data.check import check
-from train.data.photos import scan
+from train.data.samples import scan
 
 
 def write_pair(folder: Path, name: str, mask: NDArray[np.uint8]) -> None:
@@ -83,5 +83,13 @@ def test_every_broken_pair_is_named_and_the_rest_counted(data: Path) -> None:
 def test_a_folder_without_one_whole_pair_has_a_report_too(tmp_path: Path) -> None:
     write_pair(tmp_path, "a", np.full((30, 40), 7, np.uint8))
     report = check(*scan(tmp_path))
-    assert "objects             0" in report.as_text()
+    assert "objects             0" in report.describe()
     assert len(report.broken) == 1
+
+
+def test_a_file_name_cannot_control_the_terminal(data: Path) -> None:
+    (data / "images/small.png").rename(data / "images/\x1b[31mred\nline.png")
+    result = CliRunner().invoke(train, ["check", str(data)])
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\\x1b[31mred\\nline.png: has no mask of the same name" in result.output

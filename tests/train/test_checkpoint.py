@@ -7,7 +7,7 @@ import torch
 
 from edge.errors import ToolError
 from train.checkpoint import Checkpoint, Normalisation, load, probability, save
-from train.models.catalogue import MODELS, build
+from train.models.registry import MODELS, build
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_what_was_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> Non
     path = tmp_path / "model.pt"
     save(checkpoint, path)
     loaded = load(path)
-    assert replace(loaded, weights={}) == replace(checkpoint, weights={})
+    assert vars(loaded) | {"weights": None} == vars(checkpoint) | {"weights": None}
     x = torch.rand(1, 3, 8, 8)
     assert torch.equal(loaded.module()(x), checkpoint.module()(x))
 

@@ -17,16 +17,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from edge.errors import BadArgumentError, ToolError
 from train.checkpoint import load
 from train.cluster import run_on_ray
-from train.crossval import Job, claim_split, run
+from train.crossval import Job, prepare_split, run
 from train.fit import LAST, Settings
-from train.models.catalogue import MODELS
+from train.models.registry import MODELS
 from train.recipe import RECIPES
 
 SETTINGS = Settings("rendered_data", epochs=10, batch=4, crop=32, devices=1)
 
 
 def job(data: Path, out: Path, fold: int, settings: Settings = SETTINGS) -> Job:
-    claim_split(data, out, "photo", settings)
+    prepare_split(data, out, "photo", settings)
     return Job(MODELS["quarter_mrunet"], RECIPES["paper"], fold, data, out, settings, 0)
 
 
@@ -76,7 +76,7 @@ def test_a_job_whose_machine_is_lost_goes_on_elsewhere(
     cluster.add_node(num_cpus=1)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert f"best epoch {run(lost).outcome.best_epoch} of {SETTINGS.epochs}" in output
+    assert f"best epoch {run(lost).training_result.best_epoch} of {SETTINGS.epochs}" in output
     assert "Traceback" not in output
     # A file of TensorBoard each time that training began, and the second did not begin anew.
     _, second = sorted((lost.folder / "tensorboard").glob("events.*"))

@@ -3,22 +3,22 @@ import pytest
 import torch
 
 from train.data.augment import Augmentation, normalisation_of, normalised
-from train.data.crops import Crops, CropSampler, Window, as_photos
-from train.data.photos import Photo
+from train.data.crops import Crops, CropSampler, Window, as_samples
+from train.data.samples import Sample
 
 FILL = (10.0, 20.0, 30.0)
 
 
-def photo(name: str, height: int, width: int, seed: int = 0) -> Photo:
+def sample(name: str, height: int, width: int, seed: int = 0) -> Sample:
     """Noise with one particle of 3x3 px in the middle."""
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     mask = np.zeros((height, width), np.uint8)
     mask[height // 2 : height // 2 + 3, width // 2 : width // 2 + 3] = 1
-    return Photo(name, image, mask)
+    return Sample(name, image, mask)
 
 
 def test_a_photo_of_the_paper_gives_sixteen_crops() -> None:
-    crops = Crops([photo("a", 1440, 1440)], 16, 512, FILL)
+    crops = Crops([sample("a", 1440, 1440)], 16, 512, FILL)
     assert len(crops.grid) == 16
     assert crops.side_hw == (512, 512)
     image, mask = crops[crops.grid[5]]
@@ -26,28 +26,28 @@ def test_a_photo_of_the_paper_gives_sixteen_crops() -> None:
 
 
 def test_a_crop_is_its_part_of_the_photo() -> None:
-    whole = photo("a", 100, 80)
+    whole = sample("a", 100, 80)
     image, mask = Crops([whole], 4, 32, FILL)[Window(0, 36, 24)]
     assert np.array_equal(image.permute(1, 2, 0).numpy(), whole.image[36:68, 24:56])
     assert np.array_equal(mask[0].numpy(), whole.mask[36:68, 24:56])
 
 
 def test_small_photos_are_padded_as_background_with_the_mean_pixel() -> None:
-    crops = Crops([photo("large", 70, 90), photo("small", 21, 33)], 4, 64, FILL)
+    crops = Crops([sample("large", 70, 90), sample("small", 21, 33)], 4, 64, FILL)
     assert crops.side_hw == (64, 64)
-    image, mask = crops[next(window for window in crops.grid if window.photo == 1)]
+    image, mask = crops[next(window for window in crops.grid if window.sample == 1)]
     assert image[:, 21:].reshape(3, -1).unique(dim=1).ravel().tolist() == list(FILL)
     assert mask.sum() == 9
     # All smaller than a crop: it shrinks to the largest, on the network's grid.
-    assert Crops([photo("a", 21, 33), photo("b", 30, 20)], 4, 512, FILL).side_hw == (32, 36)
+    assert Crops([sample("a", 21, 33), sample("b", 30, 20)], 4, 512, FILL).side_hw == (32, 36)
 
 
 def test_the_prior_is_the_share_of_particle_pixels() -> None:
-    assert Crops([photo("a", 32, 32)], 4, 32, FILL).prior() == pytest.approx(9 / 1024)
+    assert Crops([sample("a", 32, 32)], 4, 32, FILL).prior() == pytest.approx(9 / 1024)
 
 
 def test_an_epoch_is_the_whole_grid_in_another_order() -> None:
-    crops = Crops([photo("a", 96, 96), photo("b", 64, 96)], 4, 32, FILL)
+    crops = Crops([sample("a", 96, 96), sample("b", 64, 96)], 4, 32, FILL)
     sampler = CropSampler(crops, seed=1, foreground=0)
     first, again = list(sampler), list(sampler)
     assert sorted(first, key=str) == sorted(crops.grid, key=str)
@@ -58,7 +58,7 @@ def test_an_epoch_is_the_whole_grid_in_another_order() -> None:
 
 
 def test_processes_share_an_epoch_out() -> None:
-    crops = Crops([photo("a", 80, 80)], 4, 32, FILL)
+    crops = Crops([sample("a", 80, 80)], 4, 32, FILL)
     assert len(crops.grid) % 2
     parts = [list(CropSampler(crops, seed=1, foreground=0, rank=r, ranks=2)) for r in (0, 1)]
     assert len(parts[0]) == len(parts[1])
@@ -66,8 +66,8 @@ def test_processes_share_an_epoch_out() -> None:
 
 
 def test_foreground_crops_hold_a_particle_somewhere() -> None:
-    crops = Crops([photo("a", 200, 200), photo("clean", 200, 200)], 4, 32, FILL)
-    crops._photos[1][1][...] = 0
+    crops = Crops([sample("a", 200, 200), sample("clean", 200, 200)], 4, 32, FILL)
+    crops._samples[1][1][...] = 0
     windows = list(CropSampler(crops, seed=0, foreground=1.0))
     assert all(crops[window][1].any() for window in windows)
     # With jitter: the particle is not always in the same place of the crop.
@@ -77,7 +77,7 @@ def test_foreground_crops_hold_a_particle_somewhere() -> None:
 
 
 def test_crops_as_photos_for_folds_by_crop() -> None:
-    found = as_photos([photo("a", 96, 96)], 64)
+    found = as_samples([sample("a", 96, 96)], 64)
     assert [p.name for p in found] == ["a@0,0", "a@0,32", "a@32,0", "a@32,32"]
     assert all(p.mask.shape == (64, 64) for p in found)
 
@@ -108,9 +108,9 @@ def test_a_particle_of_one_pixel_is_not_lost() -> None:
 
 
 def test_uncovered_pixels_take_the_mean_pixel() -> None:
-    photos = [photo("a", 64, 64, seed=1)]
-    normalisation = normalisation_of(photos)
-    image = torch.from_numpy(photos[0].image).permute(2, 0, 1)[None]
+    samples = [sample("a", 64, 64, seed=1)]
+    normalisation = normalisation_of(samples)
+    image = torch.from_numpy(samples[0].image).permute(2, 0, 1)[None]
     bright = normalised(image, normalisation) + 100  # nothing of the photo is zero
     torch.manual_seed(3)
     moved, _ = Augmentation()(bright, torch.zeros(1, 1, 64, 64))

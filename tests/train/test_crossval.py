@@ -60,11 +60,11 @@ def test_a_fold_is_tested_on_the_photos_it_never_saw(finished: Path) -> None:
     assert [(r.model, r.fold) for r in found] == [("quarter_mrunet", 1), ("quarter_mrunet", 2)]
     for result in found:
         fold = split.folds[result.fold - 1]
-        assert [photo.name for photo in result.at_half] == list(fold.test)
+        assert [photo.name for photo in result.at_0_5] == list(fold.test)
         folder = finished / "quarter_mrunet" / f"fold{result.fold}"
         settings = json.loads((folder / "settings.json").read_text())
         assert settings["training"] == list(fold.training)
-        assert all(sum(vars(p.pixels).values()) == 64 * 64 for p in result.at_half)
+        assert all(sum(vars(p.pixels).values()) == 64 * 64 for p in result.at_0_5)
         assert all(p.objects.true == 1 for p in result.at_threshold)
 
 

@@ -14,22 +14,22 @@ import torch
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train.task
+import train.module
 from edge.errors import BadArgumentError, ToolError
 from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
 from train.data.augment import normalisation_of
-from train.data.photos import IGNORED, Photo
-from train.fit import BEST, LAST, RESUME, Outcome, Settings, fit
-from train.models.catalogue import MODELS, build
+from train.data.samples import IGNORED, Sample
+from train.fit import BEST, LAST, RESUME, Settings, TrainingResult, fit
+from train.models.registry import MODELS, build
 from train.recipe import RECIPES
 
 SPEC = MODELS["quarter_mrunet"]
 SETTINGS = Settings("bright squares", epochs=2, batch=4, crop=64, devices=1)
 
 
-def photos(count: int) -> list[Photo]:
+def photos(count: int) -> list[Sample]:
     """Sand-like noise with a bright square for a particle."""
     rng = np.random.default_rng(5)
     found = []
@@ -39,24 +39,24 @@ def photos(count: int) -> list[Photo]:
         top, left = rng.integers(4, 54, 2)
         mask[top : top + 6, left : left + 6] = 1
         image[mask > 0] = 250
-        found.append(Photo(f"p{number}", image, mask))
+        found.append(Sample(f"p{number}", image, mask))
     return found
 
 
-def run(out: Path, settings: Settings = SETTINGS, recipe: str = "paper") -> Outcome:
+def run(out: Path, settings: Settings = SETTINGS, recipe: str = "paper") -> TrainingResult:
     found = photos(18)
     return fit(SPEC, RECIPES[recipe], found[:16], found[16:], out, settings)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
     """A finished run of two epochs, and how it ended."""
     out = tmp_path_factory.mktemp("fit") / "run"
     return out, run(out)
 
 
 @pytest.fixture
-def finished(trained: tuple[Path, Outcome], tmp_path: Path) -> Path:
+def finished(trained: tuple[Path, TrainingResult], tmp_path: Path) -> Path:
     """A copy of its folder."""
     shutil.copytree(trained[0], tmp_path / "run")
     return tmp_path / "run"
@@ -71,14 +71,14 @@ def losses(out: Path) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_network_learns_and_its_best_epoch_stands(recipe: str, tmp_path: Path) -> None:
-    outcome = run(tmp_path / "run", replace(SETTINGS, epochs=12), recipe)
-    assert outcome.at_threshold["rw_f1"] > 0.5
-    assert not outcome.collapsed
+    result = run(tmp_path / "run", replace(SETTINGS, epochs=12), recipe)
+    assert result.at_threshold["rw_f1"] > 0.5
+    assert not result.collapsed
     kept = load(tmp_path / "run" / BEST)
-    assert kept.training["validation_at_threshold"] == outcome.at_threshold
-    assert kept.training["epochs"] == outcome.best_epoch
+    assert kept.training["validation_at_threshold"] == result.at_threshold
+    assert kept.training["epochs"] == result.best_epoch
     assert load(tmp_path / "run" / LAST).training["epochs"] == 12
-    assert kept.threshold == outcome.threshold
+    assert kept.threshold == result.threshold
     # Plain weights, whatever the recipe trained.
     assert set(kept.weights) == set(kept.module().state_dict())
     assert kept.prior == (pytest.approx(36 / 64**2) if recipe == "paper" else 0.5)
@@ -91,25 +91,27 @@ def test_ignored_pixels_weigh_nothing(recipe: str) -> None:
     mask = torch.from_numpy(photo.mask)[None, None].clone()
     mask[..., :12, :12] = IGNORED
     plain = replace(RECIPES[recipe], augment=False)
-    task = train.task.Task(SPEC, plain, normalisation_of([photo]), 0.5, seed=0, steps=1)
+    module = train.module.SegmentationModule(
+        SPEC, plain, normalisation_of([photo]), 0.5, seed=0, steps=1
+    )
     seen: list[torch.Tensor] = []
 
     def watch(_: object, __: object, logits: torch.Tensor) -> None:
         logits.retain_grad()
         seen.append(logits)
 
-    handle = task.network.register_forward_hook(watch)
-    torch.autograd.backward(task.loss(image, mask))
+    handle = module.network.register_forward_hook(watch)
+    torch.autograd.backward(module.loss(image, mask))
     handle.remove()
     gradient = seen[0].grad
     assert gradient is not None
     assert not gradient[..., :12, :12].any()
     assert gradient[..., 12:, 12:].all()
 
-    task.on_validation_epoch_start()
-    task.validation_step((image, mask), 0)
-    assert task._levels.at(0).tp == (mask == 1).sum()
-    assert task._levels.at(0).fp == (mask == 0).sum()
+    module.on_validation_epoch_start()
+    module.validation_step((image, mask), 0)
+    assert module._histogram.at(0).tp == (mask == 1).sum()
+    assert module._histogram.at(0).fp == (mask == 0).sum()
 
 
 def test_a_network_learns_from_points(tmp_path: Path) -> None:
@@ -174,7 +176,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: str, tmp_path: Path)
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_a_finished_run_is_not_trained_again(trained: tuple[Path, Outcome], finished: Path) -> None:
+def test_a_finished_run_is_not_trained_again(
+    trained: tuple[Path, TrainingResult], finished: Path
+) -> None:
     before = (finished / BEST).stat().st_mtime_ns
     assert run(finished) == trained[1]
     assert (finished / BEST).stat().st_mtime_ns == before
@@ -187,6 +191,11 @@ def test_a_folder_with_another_run_is_left_alone(finished: Path, tmp_path: Path)
     ):
         with pytest.raises(BadArgumentError, match=words):
             run(finished, other)
+    (tmp_path / "damaged").mkdir()
+    for content, words in (("[]", "not the settings of a run"), ("{", "not JSON")):
+        (tmp_path / "damaged/settings.json").write_text(content)
+        with pytest.raises(ToolError, match=words):
+            run(tmp_path / "damaged")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/notes.txt").write_text("mine")
     with pytest.raises(BadArgumentError, match="is not empty"):
@@ -228,17 +237,19 @@ def test_a_collapsed_run_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.M
         torch.nn.init.constant_(network.head.bias, -50.0)
         return network
 
-    monkeypatch.setattr(train.task, "build", dead)
-    outcome = run(tmp_path / "run")
-    assert outcome.collapsed
-    assert "collapsed: it says the same of every pixel" in outcome.as_text()
+    monkeypatch.setattr(train.module, "build", dead)
+    result = run(tmp_path / "run")
+    assert result.collapsed
+    assert "collapsed: a constant prediction" in result.describe()
 
 
 def test_the_learning_rate_is_the_papers() -> None:
     """1e-3 times 0.96 every 800 steps; a run that long would take too long here."""
     normalisation = normalisation_of(photos(2))
-    task = train.task.Task(SPEC, RECIPES["paper"], normalisation, 0.01, seed=0, steps=1600)
-    parts = task.configure_optimizers()
+    module = train.module.SegmentationModule(
+        SPEC, RECIPES["paper"], normalisation, 0.01, seed=0, steps=1600
+    )
+    parts = module.configure_optimizers()
     optimiser, schedule = parts["optimizer"], parts["lr_scheduler"]
     assert schedule["interval"] == "step"
     (group,) = optimiser.param_groups
@@ -275,7 +286,7 @@ def test_a_batch_that_does_not_share_out(rendered_data: Path, tmp_path: Path) ->
     words = command(rendered_data, tmp_path / "run", "--devices", 2, "--batch", 3)
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 2
-    assert "a batch of 3 crops does not share out over 2 devices" in result.output
+    assert "a batch of 3 crops cannot be split over 2 devices" in result.output
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints_whole(
@@ -326,7 +337,7 @@ def test_a_stopped_run_says_so_in_one_sentence(
 
 
 def test_fine_tuning_starts_from_the_weights_and_keeps_their_normalisation(
-    trained: tuple[Path, Outcome], tmp_path: Path
+    trained: tuple[Path, TrainingResult], tmp_path: Path
 ) -> None:
     start = load(trained[0] / LAST)
     found = photos(18)
@@ -340,7 +351,7 @@ def test_fine_tuning_starts_from_the_weights_and_keeps_their_normalisation(
         assert torch.equal(tuned.weights[name], tensor)
 
 
-def test_weights_of_another_network_are_refused(trained: tuple[Path, Outcome]) -> None:
+def test_weights_of_another_network_are_refused(trained: tuple[Path, TrainingResult]) -> None:
     with pytest.raises(BadArgumentError, match="weights of quarter_mrunet do not fit half_mrunet"):
         load(trained[0] / LAST).weights_for(MODELS["half_mrunet"])
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from train.models.catalogue import MODELS, build
 from train.models.growth import grow_units
+from train.models.registry import MODELS, build
 from train.models.spec import MultiResSpec
 
 NONE = MultiResSpec("none", "N", 5, (7, 13), 19, (7, 13), 3, units=(0, 0))

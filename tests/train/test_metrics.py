@@ -5,8 +5,8 @@ from train import paper
 from train.metrics import (
     SCORES,
     Counts,
-    GreyLevels,
     ObjectCounts,
+    ProbabilityHistogram,
     confidence_interval,
     object_counts,
 )
@@ -40,12 +40,12 @@ def test_grey_levels_count_every_threshold_at_once() -> None:
     rng = np.random.default_rng(0)
     probability = rng.integers(0, 256, (40, 40), np.uint8)
     target = rng.integers(0, 2, (40, 40), np.uint8)
-    levels = GreyLevels()
-    levels.add(probability[:20], target[:20])
-    levels.add(probability[20:], target[20:])
+    histogram = ProbabilityHistogram()
+    histogram.add(probability[:20], target[:20])
+    histogram.add(probability[20:], target[20:])
     for level in (0, 1, 100, 255):
         positive = probability >= level
-        assert levels.at(level) == Counts(
+        assert histogram.at(level) == Counts(
             tp=int((positive & (target == 1)).sum()),
             fp=int((positive & (target == 0)).sum()),
             fn=int((~positive & (target == 1)).sum()),
@@ -54,9 +54,9 @@ def test_grey_levels_count_every_threshold_at_once() -> None:
 
 
 def test_the_best_level_is_the_lowest_of_the_best() -> None:
-    levels = GreyLevels()
-    levels.add(np.array([10, 20, 200, 210], np.uint8), np.array([0, 0, 1, 1], np.uint8))
-    assert levels.best_level() == 21
+    histogram = ProbabilityHistogram()
+    histogram.add(np.array([10, 20, 200, 210], np.uint8), np.array([0, 0, 1, 1], np.uint8))
+    assert histogram.best_threshold_u8() == 21
 
 
 def test_objects_are_counted_by_overlap() -> None:
@@ -96,7 +96,7 @@ def test_a_network_that_says_one_thing_only(counts: Counts, constant: bool) -> N
 
 
 def test_intervals_are_those_of_the_mean_where_it_is_known() -> None:
-    """Recall of photos that are wholly found or wholly missed: a binomial share."""
+    """Recall of photos that are wholly found or wholly missed: a binomial fraction."""
     rng = np.random.default_rng(1)
     found = rng.random(400) < 0.7
     photos = [Counts(int(f), 0, int(not f), 0) for f in found]

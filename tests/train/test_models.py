@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from edge.errors import BadArgumentError, ToolError
-from train.models.catalogue import MODELS, PAPER_MODELS, build, open_model, parse
-from train.models.norm import NormConv2d, folded
+from train.models.norm import NormConv2d, fused
+from train.models.registry import MODELS, PAPER_MODELS, build, open_model, parse
 from train.models.segnet import unpool
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
@@ -89,6 +89,22 @@ def test_a_model_is_opened_by_its_key() -> None:
         (MULTIRES, {"step": 0}, "step must be 1 or more, is 0"),
         (SEGNET, {"encoder": [[4, 5], []]}, "encoder has a level without convolutions"),
         (SEGNET, {"encoder": []}, "encoder is empty"),
+        (UNET, {"encoder": [[8, 8]] * 60, "decoder": [[8, 8]] * 60}, "60 levels; use at most 8"),
+        (SEGNET, {"encoder": [[4]] * 9}, "9 levels; use at most 8"),
+        (SEGNET, {"encoder": [[4] * 17]}, "a level of 17 convolutions; use at most 16"),
+        (UNET, {"bottom": [4097, 4]}, "level 2 has 4097 output channels; use at most 4096"),
+        (MULTIRES, {"stem": 10**4000}, r"has 10+ output channels; use at most 4096"),
+        (MULTIRES, {"head_kernel": 33}, "a kernel has 33 px; use at most 31"),
+        (
+            UNET,
+            {"encoder": [[4096, 4096]] * 2, "bottom": [4096, 4096]},
+            "has 7.*parameters; use at most 500,000,000",
+        ),
+        (UNET, {"key": "../up"}, "key must be 1 to 100 letters"),
+        (UNET, {"key": ""}, "key must be 1 to 100 letters"),
+        (UNET, {"title": "red\x1b[31m"}, "title must be at most 200 characters, all printable"),
+        (UNET, {"title": 201 * "T"}, "title must be at most 200 characters, all printable"),
+        (UNET, {"encoder": "[" * 9999}, r"encoder must be a list, is '\[+\.\.\.\[+'$"),
     ],
 )
 def test_a_wrong_description_says_what_is_wrong(
@@ -131,7 +147,7 @@ def test_unet_less_two_levels_is_half_unet() -> None:
     assert smaller.params() == 1_772_481
 
 
-def test_the_first_level_to_go_becomes_the_bottom() -> None:
+def test_the_first_level_to_go_becomes_the_bottleneck() -> None:
     smaller = MODELS["mrunet"].without_deepest(2)
     assert (smaller.stem, smaller.encoder, smaller.bottom) == (58, (59, 117), 233)
     assert (smaller.residual, smaller.units, smaller.head_kernel) == ((32, 64), (4, 4), 1)
@@ -213,11 +229,11 @@ def trained(spec: ModelSpec) -> nn.Module:
 @pytest.mark.parametrize(
     "spec", [UNET, MULTIRES, UNEVEN, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
 )
-def test_folded_is_the_plain_network(spec: ModelSpec) -> None:
+def test_fused_is_the_plain_network(spec: ModelSpec) -> None:
     normed, plain = trained(spec), build(spec).eval()
     convs = {name: m for name, m in normed.named_modules() if isinstance(m, nn.Conv2d)}
     assert {name for name, m in convs.items() if not isinstance(m, NormConv2d)} == {"head"}
-    weights = folded(normed)
+    weights = fused(normed)
     assert list(weights) == list(plain.state_dict())
     plain.load_state_dict(weights)
     x = 3 * torch.randn(2, 3, 32, 40) + 1
@@ -227,10 +243,10 @@ def test_folded_is_the_plain_network(spec: ModelSpec) -> None:
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_a_plain_network_folds_to_itself() -> None:
+def test_a_plain_network_fuses_to_itself() -> None:
     network = build(UNET)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    weights = folded(network.double().to(memory_format=torch.channels_last))
+    weights = fused(network.double().to(memory_format=torch.channels_last))
     assert weights.keys() == state.keys()
     for name, weight in weights.items():
         assert torch.equal(weight, state[name])
@@ -238,9 +254,9 @@ def test_a_plain_network_folds_to_itself() -> None:
         assert not weight.requires_grad
 
 
-def test_training_on_does_not_change_what_was_folded() -> None:
+def test_training_on_does_not_change_what_was_fused() -> None:
     network = build(UNET)
-    weights = folded(network)
+    weights = fused(network)
     before = weights["head.weight"].clone()
     network.head.weight.data += 1
     assert torch.equal(weights["head.weight"], before)

@@ -10,8 +10,8 @@ from train.data.plastic import LARGEST_PX, Plastic, read_cutouts, stands_out
 from train.data.shapes import Floats
 
 
-def sand(level: float = 0.5, deviation: float = 0.02) -> Floats:
-    noise = np.random.default_rng(0).normal(level, deviation, (300, 300, 3))
+def sand(level: float = 0.5, std: float = 0.02) -> Floats:
+    noise = np.random.default_rng(0).normal(level, std, (300, 300, 3))
     return noise.astype(np.float32)
 
 
@@ -44,7 +44,7 @@ def test_a_white_particle_among_white_grains_is_not_drawn() -> None:
     glints = sand(0.2)
     glints[::8, ::8] = 0.9
     assert not stands_out(white, glints)
-    assert not stands_out(white, sand(0.6, deviation=0.3))
+    assert not stands_out(white, sand(0.6, std=0.3))
     assert not stands_out(np.full(3, 0.62, np.float32), sand(0.6))
 
 

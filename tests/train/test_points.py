@@ -6,7 +6,7 @@ import pytest
 
 from edge.errors import BadArgumentError, ToolError
 from tests.conftest import write_rgb
-from train.data.points import point_photos, read_points
+from train.data.points import point_samples, read_points
 
 
 def test_points_of_a_csv_by_file(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_photo_without_points_has_no_particle(inner: str, tmp_path: Path) -> N
         write_rgb(folder / name, np.zeros((20, 30, 3), np.uint8))
     path = tmp_path / "points.csv"
     path.write_text("file,x,y\na.png,29,19\n")
-    a, b = point_photos(tmp_path, read_points(path))
+    a, b = point_samples(tmp_path, read_points(path))
     assert (a.name, a.image.shape, a.labels.points.tolist()) == ("a.png", (20, 30, 3), [[29, 19]])
     assert len(b.labels.points) == len(b.labels.ignored) == 0
     path.write_text("file,x,y\na.png,19,29\n")
     with pytest.raises(ToolError, match=r"point \(19, 29\) is outside of the photo.* 30x20 px"):
-        point_photos(tmp_path, read_points(path))
+        point_samples(tmp_path, read_points(path))
     path.write_text("file,x,y\nc.png,1,1\n")
     with pytest.raises(ToolError, match=r"c\.png: has points but is not in"):
-        point_photos(tmp_path, read_points(path))
+        point_samples(tmp_path, read_points(path))

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from tests.thin import THIN
-from train.models.catalogue import MODELS, PAPER_MODELS, build
 from train.models.multires import MultiResBlock, ResidualUnit
+from train.models.registry import MODELS, PAPER_MODELS, build
 from train.models.spec import ModelSpec, MultiResSpec
 
 # ../shared/table4.md: exact counts behind the paper's Table 4.
@@ -48,16 +48,16 @@ def test_one_residual_unit_costs_a_quarter() -> None:
 
 
 @pytest.mark.parametrize("key", ["half_mrunet", "quarter_mrunet"])
-def test_the_twins_have_only_widths_in_eights(key: str) -> None:
-    paper, twin = MODELS[key], MODELS[f"{key}8"]
-    first, *others, head = twin.convs()
+def test_channel_aligned_variants_have_only_multiples_of_8(key: str) -> None:
+    paper, aligned = MODELS[key], MODELS[f"{key}8"]
+    first, *others, head = aligned.convs()
     assert (first.cin, head.cout) == (3, 1)
     for conv in (*others, head):
         assert conv.cin % 8 == 0
     for conv in (first, *others):
         assert conv.cout % 8 == 0
-    assert twin.receptive_field_radius() == paper.receptive_field_radius()
-    assert 1 < twin.flops() / paper.flops() < 1.25
+    assert aligned.receptive_field_radius() == paper.receptive_field_radius()
+    assert 1 < aligned.flops() / paper.flops() < 1.25
 
 
 def test_segnet_is_vgg16_and_its_mirror() -> None:

@@ -69,7 +69,7 @@ def test_mine_writes_what_a_network_marks(
     assert done.exit_code == 0, done.output
     assert f"{len(list(out.iterdir()))} negatives written" in done.output
     for path in out.iterdir():
-        assert Stream((str(sand_folder),), (str(path),)).sample
+        assert Stream((str(sand_folder),), (str(path),)).reference_scenes
     done = CliRunner().invoke(train, arguments)
     if any(out.iterdir()):
         assert done.exit_code == 2

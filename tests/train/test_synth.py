@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from edge.particles import find_particles
 from train.cli import train
-from train.data.photos import find_pairs
+from train.data.samples import find_samples
 from train.data.synth import belt_clip, scene
 
 
@@ -60,7 +60,7 @@ def test_synth_writes_pairs_and_spares_what_is_there(tmp_path: Path) -> None:
     folder = str(tmp_path / "data")
     arguments = ["synth", folder, "--photos", "2", "--size", "64", "--seed", "3"]
     assert CliRunner().invoke(train, arguments).exit_code == 0
-    pairs = find_pairs(tmp_path / "data")
+    pairs = find_samples(tmp_path / "data")
     assert len(pairs) == 2
     assert pairs[0].load().image.shape == (64, 64, 3)
     again = CliRunner().invoke(train, arguments)

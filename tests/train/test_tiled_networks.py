@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from edge.tiling import Plan, cut, plan, plan_fixed, stitch
 from tests.thin import THIN
-from train.models.catalogue import MODELS, PAPER_MODELS, build
+from train.models.registry import MODELS, PAPER_MODELS, build
 from train.models.segnet import SegNet
 from train.models.spec import ModelSpec
 

@@ -20,7 +20,7 @@ from edge.files import replacing
 from edge.visualisation import MARKER_BGR
 from train.checkpoint import Normalisation
 from train.data.crops import Crops, CropSampler
-from train.data.photos import Photo
+from train.data.samples import Sample
 
 SHIFT, DEGREES = 0.2, 45.0
 SAMPLE_ROWS, SAMPLE_COLUMNS = 3, 6
@@ -43,17 +43,17 @@ class Augmentation(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images float32 (N,3,H,W) and masks (N,1,H,W) of 0 and 1, each moved alike.
 
-        At the edges of particles the moved masks are in between: the share of the pixel covered.
+        At the edges of particles the moved masks are in between: the fraction of the pixel covered.
         """
         warped, moved = self._warp(image, mask.to(image.dtype))
         return warped, moved
 
 
-def normalisation_of(photos: Sequence[Photo]) -> Normalisation:
-    """Mean and deviation of all pixels of the photos."""
+def normalisation_of(samples: Sequence[Sample]) -> Normalisation:
+    """Mean and standard deviation of all pixels of the photos."""
     total, squares, pixels = np.zeros(3), np.zeros(3), 0
-    for photo in photos:
-        image = photo.image.reshape(-1, 3).astype(np.float64)
+    for sample in samples:
+        image = sample.image.reshape(-1, 3).astype(np.float64)
         total += image.sum(axis=0)
         squares += np.square(image).sum(axis=0)
         pixels += len(image)
@@ -65,26 +65,26 @@ def normalisation_of(photos: Sequence[Photo]) -> Normalisation:
 
 
 def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
-    """float32 (N,3,H,W) of zero mean and unit deviation from uint8 grey levels."""
+    """float32 (N,3,H,W) of zero mean and unit standard deviation from uint8."""
     shape = (1, 3, 1, 1)
     mean = image.new_tensor(normalisation.mean, dtype=torch.float32).view(shape)
     std = image.new_tensor(normalisation.std, dtype=torch.float32).view(shape)
     return (image.float() - mean) / std
 
 
-def write_samples(photos: Sequence[Photo], path: Path, *, crop: int, seed: int) -> None:
+def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int) -> None:
     """A picture in the manner of Figure 8: a crop in each row, then its augmentations.
 
-    Particles are ringed, so that the mask can be seen to move with the image.
+    Particles are outlined, so that the mask can be seen to move with the image.
 
     Raises:
         ToolError: no photo has a particle.
         OSError: the picture cannot be written.
     """
-    if not any(photo.mask.any() for photo in photos):
+    if not any(sample.mask.any() for sample in samples):
         raise ToolError("no photo has a particle, so there is nothing to draw crops around")
-    normalisation = normalisation_of(photos)
-    crops = Crops(photos, 1, crop, normalisation.mean)
+    normalisation = normalisation_of(samples)
+    crops = Crops(samples, 1, crop, normalisation.mean)
     torch.manual_seed(seed)
     windows = list(CropSampler(crops, seed=seed, foreground=1.0))[:SAMPLE_ROWS]
     augmentation = Augmentation()
@@ -102,7 +102,7 @@ def write_samples(photos: Sequence[Photo], path: Path, *, crop: int, seed: int) 
 
 
 def _sample(image: Tensor, mask: Tensor, normalisation: Normalisation) -> NDArray[np.uint8]:
-    """One crop as BGR with its particles ringed and a white frame."""
+    """One crop as BGR with its particles outlined and a white frame."""
     std, mean = (np.array(v, np.float32) for v in (normalisation.std, normalisation.mean))
     rgb = (image[0].permute(1, 2, 0).numpy() * std + mean).round().clip(0, 255)
     cell = np.ascontiguousarray(rgb.astype(np.uint8)[..., ::-1])

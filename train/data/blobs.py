@@ -1,4 +1,4 @@
-"""Masks from points: a disc on each, or the blob found around it."""
+"""Masks from points: a disc on each, or the blob segmented around it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.photos import IGNORED, Photo
-from train.data.points import PointPhoto
+from train.data.points import PointSample
+from train.data.samples import IGNORED, Sample
 
 # Of the disc that a blob does not leave, and of an ignored place, px.
 DIAMETER = 12.0
@@ -17,7 +17,7 @@ REACH = 12
 CLICK = 2.0
 
 
-def with_mask(photo: PointPhoto, diameter: float | None = None) -> Photo:
+def with_mask(sample: PointSample, diameter: float | None = None) -> Sample:
     """The photo with a mask of its points: 1 on particles, `IGNORED` around ignored points.
 
     A blob are the pixels around the point whose colour is nearer to the particle's than to that of
@@ -28,15 +28,15 @@ def with_mask(photo: PointPhoto, diameter: float | None = None) -> Photo:
     Args:
         diameter: of a disc on each point, px; blobs when not given.
     """
-    mask = np.zeros(photo.image.shape[:2], np.uint8)
-    for x, y in photo.labels.ignored:
+    mask = np.zeros(sample.image.shape[:2], np.uint8)
+    for x, y in sample.labels.ignored:
         mask[disc(mask.shape, x, y, diameter or DIAMETER)] = IGNORED
-    for x, y in photo.labels.points:
+    for x, y in sample.labels.points:
         if diameter is None:
-            mask[blob(photo.image, x, y)] = 1
+            mask[blob(sample.image, x, y)] = 1
         else:
             mask[disc(mask.shape, x, y, diameter)] = 1
-    return Photo(photo.name, photo.image, mask)
+    return Sample(sample.name, sample.image, mask)
 
 
 Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]

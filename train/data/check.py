@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from train.data.photos import Pair
+from train.data.samples import SamplePaths
 
 SIZES_SHOWN = 4
 QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
     """What the photos of whole pairs show.
 
     Attributes:
         sizes: photos by (width, height), px.
         clean: photos without a particle.
-        foreground: share of particle pixels over all photos, 0..1.
+        foreground: fraction of particle pixels over all photos, 0..1.
         diameters_px: of the circle of each object's area; objects are 8-connected particle pixels.
         lengths_px: the longer side of each object's box.
-        broken: a sentence on each photo, mask or pair that cannot be used.
+        broken: one sentence per photo, mask or pair that cannot be used.
     """
 
     sizes: Mapping[tuple[int, int], int]
@@ -37,7 +37,7 @@ class Report:
     lengths_px: NDArray[np.int32]
     broken: Sequence[str]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """All but `broken`, as a table for a terminal."""
         photos = sum(self.sizes.values())
         most = Counter(self.sizes).most_common(SIZES_SHOWN)
@@ -61,11 +61,11 @@ class Report:
         return "\n".join(rows)
 
 
-def check(pairs: Iterable[Pair], unpaired: Sequence[str]) -> Report:
-    """Read every pair, one at a time, and go on where one is broken.
+def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
+    """Read every pair, one at a time, also after a broken one.
 
     Args:
-        pairs, unpaired: as `train.data.photos.scan` returns them.
+        pairs, unpaired: as `train.data.samples.scan` returns them.
     """
     sizes: Counter[tuple[int, int]] = Counter()
     clean = 0

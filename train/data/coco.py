@@ -5,7 +5,6 @@ pycocotools is imported here only.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from edge.errors import ToolError
+from train.json_file import read_json
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Entry:
 
 
 def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> NDArray[np.uint8]:
-    """The mask (H,W) of a run-length code: runs of 0 and 1 in turn, column by column.
+    """The mask (H,W) of a run-length code: alternating runs of 0 and 1, column by column.
 
     Not by pycocotools: where the runs end too early it leaves the rest as the memory was.
     """
@@ -117,10 +117,7 @@ def read_coco(path: Path) -> dict[str, Entry]:
             does not list.
         OSError: it cannot be read.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ToolError(f"{path}: not a readable JSON file ({error})") from error
+    content = read_json(path)
     annotations: dict[object, list[dict[str, Any]]] = defaultdict(list)
     entries: dict[str, Entry] = {}
     try:
@@ -133,7 +130,7 @@ def read_coco(path: Path) -> dict[str, Entry]:
                 raise ToolError(f"{path}: lists {name} twice; keep one")
             shape = int(image["height"]), int(image["width"])
             entries[name] = Entry(path, name, shape, annotations.pop(image["id"], []))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ToolError(
             f"{path}: not COCO annotations; these have 'images' (with id, file_name, height and "
             f"width) and 'annotations' (with image_id)"

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from edge.tiling import cut, paper_grid
-from train.data.photos import Photo
+from train.data.samples import Sample
 
 
 @dataclass(frozen=True)
 class Window:
     """A crop by the number of its photo and its top left corner, px."""
 
-    photo: int
+    sample: int
     top: int
     left: int
 
@@ -37,31 +37,31 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, photos: Sequence[Photo], multiple: int, crop: int, fill: Sequence[float]
+        self, samples: Sequence[Sample], multiple: int, crop: int, fill: Sequence[float]
     ) -> None:
-        sizes = np.array([photo.mask.shape for photo in photos]).max(axis=0)
+        sizes = np.array([sample.mask.shape for sample in samples]).max(axis=0)
         height, width = (min(crop, -(-int(size) // multiple) * multiple) for size in sizes)
         self.side_hw = height, width
-        self._photos: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self._samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self.grid: list[Window] = []
-        for number, photo in enumerate(photos):
-            layout = paper_grid(photo.size_hw, multiple, tile=crop)
+        for number, sample in enumerate(samples):
+            layout = paper_grid(sample.size_hw, multiple, tile=crop)
             self.grid += [Window(number, top, left) for top, left in layout.origins()]
-            self._photos.append(self._padded(photo, layout.canvas_hw, fill))
+            self._samples.append(self._padded(sample, layout.canvas_hw, fill))
 
     def _padded(
-        self, photo: Photo, canvas_hw: tuple[int, int], fill: Sequence[float]
+        self, sample: Sample, canvas_hw: tuple[int, int], fill: Sequence[float]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         below, right = (
             max(canvas, side) - size
-            for canvas, side, size in zip(canvas_hw, self.side_hw, photo.mask.shape, strict=True)
+            for canvas, side, size in zip(canvas_hw, self.side_hw, sample.mask.shape, strict=True)
         )
         if not (below or right):
-            return photo.image, photo.mask
+            return sample.image, sample.mask
         image = cv2.copyMakeBorder(
-            photo.image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[round(v) for v in fill]
+            sample.image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[round(v) for v in fill]
         )
-        mask = cv2.copyMakeBorder(photo.mask, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
+        mask = cv2.copyMakeBorder(sample.mask, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
         return np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
 
     def __getitem__(self, window: Window) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         height, width = self.side_hw
         rows = slice(window.top, window.top + height)
         columns = slice(window.left, window.left + width)
-        image, mask = self._photos[window.photo]
+        image, mask = self._samples[window.sample]
         return (
             torch.from_numpy(image[rows, columns]).permute(2, 0, 1),
             torch.from_numpy(mask[rows, columns])[None],
@@ -92,11 +92,11 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def particles(self) -> list[NDArray[np.int64]]:
         """Pixels (n,2) as (y, x) of the particles of each photo."""
-        return [np.argwhere(mask == 1) for _, mask in self._photos]
+        return [np.argwhere(mask == 1) for _, mask in self._samples]
 
-    def photo_hw(self, number: int) -> tuple[int, int]:
+    def sample_hw(self, number: int) -> tuple[int, int]:
         """Height and width of a photo with its padding."""
-        height, width = self._photos[number][1].shape
+        height, width = self._samples[number][1].shape
         return height, width
 
 
@@ -104,8 +104,8 @@ class CropSampler(Sampler[Window]):
     """The windows of an epoch, in an order that depends on (seed, epoch) alone.
 
     So a run that resumes from a checkpoint sees what an unbroken one would have seen. An epoch has
-    as many windows as the grid, in whole batches for each of `ranks` processes; of them the share
-    `foreground` lies around a random particle pixel, anywhere in the crop.
+    as many windows as the grid, in whole batches for each of `ranks` processes; a fraction of
+    `foreground` of them lies around a random particle pixel, anywhere in the crop.
     """
 
     def __init__(
@@ -128,30 +128,30 @@ class CropSampler(Sampler[Window]):
         rng = np.random.default_rng((self._seed, self._epoch))
         order = [self._crops.grid[i] for i in rng.permutation(len(self._crops.grid))]
         if self._foreground:
-            photos = [n for n, pixels in enumerate(self._particles) if len(pixels)]
+            samples = [n for n, pixels in enumerate(self._particles) if len(pixels)]
             for i in np.flatnonzero(rng.random(len(order)) < self._foreground):
-                order[i] = self._around_particle(rng, photos[rng.integers(len(photos))])
+                order[i] = self._around_particle(rng, samples[rng.integers(len(samples))])
         # The first ones again, where the processes would not get equally many.
         order += order[: len(self) * self._ranks - len(order)]
         return iter(order[self._rank :: self._ranks])
 
-    def _around_particle(self, rng: np.random.Generator, photo: int) -> Window:
-        pixels = self._particles[photo]
+    def _around_particle(self, rng: np.random.Generator, sample: int) -> Window:
+        pixels = self._particles[sample]
         at = pixels[rng.integers(len(pixels))]
         corner = []
         for pixel, side, size in zip(
-            at, self._crops.side_hw, self._crops.photo_hw(photo), strict=True
+            at, self._crops.side_hw, self._crops.sample_hw(sample), strict=True
         ):
             low, high = max(0, pixel - side + 1), min(pixel, size - side)
             corner.append(int(rng.integers(low, high + 1)))
-        return Window(photo, *corner)
+        return Window(sample, *corner)
 
 
-def as_photos(photos: Iterable[Photo], crop: int) -> list[Photo]:
+def as_samples(samples: Iterable[Sample], crop: int) -> list[Sample]:
     """Every crop of the paper's grid as a photo of its own, NAME@TOP,LEFT: for folds by crop."""
     found = []
-    for photo in photos:
-        grid = paper_grid(photo.size_hw, 1, tile=crop)
-        tiles = zip(grid.origins(), cut(photo.image, grid), cut(photo.mask, grid), strict=True)
-        found += [Photo(f"{photo.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
+    for sample in samples:
+        grid = paper_grid(sample.size_hw, 1, tile=crop)
+        tiles = zip(grid.origins(), cut(sample.image, grid), cut(sample.mask, grid), strict=True)
+        found += [Sample(f"{sample.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
     return found

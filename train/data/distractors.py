@@ -29,8 +29,8 @@ from train.data.shapes import (
 def scatter_distractors(rng: np.random.Generator, canvas: Floats) -> None:
     """Draw some kinds of distractors, drawn at random, as many as the canvas has room for."""
     megapixels = canvas.shape[0] * canvas.shape[1] / 1e6
-    for draw, share, per_megapixel in KINDS:
-        if rng.random() < share:
+    for draw, fraction, per_megapixel in KINDS:
+        if rng.random() < fraction:
             # At least one in small crops too, which would else never see the rare ones.
             count = rng.uniform(0.2, 1) * per_megapixel * megapixels
             for _ in range(min(400, int(count) + (rng.random() < count % 1))):
@@ -209,7 +209,7 @@ def _text(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
 
 
 Draw = Callable[[np.random.Generator, Floats, float, float], None]
-# What is drawn, in which share of the scenes, and how many a megapixel at most.
+# What is drawn, in which fraction of the scenes, and how many per megapixel at most.
 KINDS: tuple[tuple[Draw, float, float], ...] = (
     (_print, 0.25, 60),
     (_wet, 0.15, 15),

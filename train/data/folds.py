@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge.errors import ToolError
 from edge.files import write_json
-from train.data.photos import Photo
+from train.data.samples import Sample
+from train.json_file import read_json
 
 FOLDS = 5
 # Of what is not test data the paper validates on one tenth: 20% : 72% : 8%.
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 
 By = Literal["photo", "crop"]
 
@@ -48,14 +48,14 @@ class Split:
         Raises:
             ToolError: the file is no split, or a name stands in two parts of one fold.
         """
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             folds = tuple(
-                Fold(**{part: tuple(names) for part, names in fold.items()})
+                Fold(**{part: tuple(map(_name, names)) for part, names in fold.items()})
                 for fold in content["folds"]
             )
             found = cls(content["by"], content["seed"], folds)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             raise ToolError(
                 f"{path}: not a split; it needs 'by', 'seed' and 'folds' with 'training', "
                 f"'validation' and 'test' names, as in the split.json of a 'train crossval' folder"
@@ -73,7 +73,13 @@ class Split:
         return found
 
 
-def split(photos: Sequence[Photo], by: By, seed: int) -> Split:
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def split(samples: Sequence[Sample], by: By, seed: int) -> Split:
     """Five folds: every photo tests once, and a tenth of the rest validates.
 
     Photos without a particle are spread evenly, so that every part has some with one.
@@ -81,11 +87,11 @@ def split(photos: Sequence[Photo], by: By, seed: int) -> Split:
     Raises:
         ToolError: there are fewer photos than folds.
     """
-    if len(photos) < FOLDS:
+    if len(samples) < FOLDS:
         raise ToolError(
-            f"{len(photos)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
+            f"{len(samples)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
         )
-    order = _shuffled(photos, seed)
+    order = _shuffled(samples, seed)
     folds = []
     for number in range(FOLDS):
         test = order[number::FOLDS]
@@ -95,41 +101,41 @@ def split(photos: Sequence[Photo], by: By, seed: int) -> Split:
     return Split(by, seed, tuple(folds))
 
 
-def hold_out(photos: Sequence[Photo], seed: int) -> tuple[list[Photo], list[Photo]]:
+def hold_out(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """(training, validation) where nothing is tested: one in ten validates.
 
     Raises:
         ToolError: there is one photo only.
     """
-    if len(photos) < 2:
+    if len(samples) < 2:
         raise ToolError("there is one photo only; training needs another one to validate on")
-    _, validation = _held_out(_shuffled(photos, seed), phase=0)
-    by_part = [[p for p in photos if (p.name in validation) is held] for held in (False, True)]
+    _, validation = _held_out(_shuffled(samples, seed), phase=0)
+    by_part = [[p for p in samples if (p.name in validation) is held] for held in (False, True)]
     return by_part[0], by_part[1]
 
 
-def _shuffled(photos: Sequence[Photo], seed: int) -> list[str]:
+def _shuffled(samples: Sequence[Sample], seed: int) -> list[str]:
     """Names in random order, those with particles first."""
-    shuffled = random.Random(seed).sample(sorted(photos, key=lambda p: p.name), len(photos))
-    return [photo.name for photo in sorted(shuffled, key=lambda p: not p.mask.any())]
+    shuffled = random.Random(seed).sample(sorted(samples, key=lambda p: p.name), len(samples))
+    return [sample.name for sample in sorted(shuffled, key=lambda p: not p.mask.any())]
 
 
 def _held_out(order: Sequence[str], phase: float) -> tuple[list[str], list[str]]:
     """(rest, one in ten), evenly out of `order`; another tenth for another `phase` in 0..1."""
-    count = max(1, round(len(order) * VALIDATION_SHARE))
+    count = max(1, round(len(order) * VALIDATION_FRACTION))
     taken = {int((i + phase) * len(order) / count) for i in range(count)}
     parts = ([name for i, name in enumerate(order) if (i in taken) == held] for held in (0, 1))
     rest, held = parts
     return rest, held
 
 
-def chosen(photos: Iterable[Photo], names: Sequence[str], where: Path) -> list[Photo]:
-    """Those of `photos` that `names` lists.
+def chosen(samples: Iterable[Sample], names: Sequence[str], where: Path) -> list[Sample]:
+    """Those of `samples` that `names` lists.
 
     Raises:
         ToolError: a name has no photo; `where` is the folder named.
     """
-    by_name = {photo.name: photo for photo in photos}
+    by_name = {sample.name: sample for sample in samples}
     missing = [name for name in names if name not in by_name]
     if missing:
         raise ToolError(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ToolError
-from train.data.photos import find_pairs
+from train.data.samples import find_samples
 from train.data.shapes import (
     Floats,
     Outline,
@@ -57,7 +57,8 @@ WHITES = 4
 # sand's standard deviations, and where hardly a pixel of the sand is like it: a white grain among
 # white grains, or a glint among glints, is nothing that could be learnt.
 CONTRAST = 1.7
-# Added to that deviation, so that on smooth sand a particle differs by a seventh of full scale.
+# Added to that standard deviation, so that on smooth sand a particle differs by a seventh of full
+# scale.
 FAINT = 0.085
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
 ALIKE, RARE = 0.15, 0.004
@@ -70,7 +71,7 @@ SMALLEST_PX, LARGEST_PX = 2.0, 12.0
 SMALLEST_DARK_PX = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CutOut:
     """An object of a real photo: `colour` float32 (h,w,3) 0..1 and `alpha` float32 (h,w) 0..1."""
 
@@ -82,14 +83,14 @@ def read_cutouts(folder: Path) -> list[CutOut]:
     """The objects of FOLDER/images under FOLDER/masks that touch no other and no edge.
 
     Raises:
-        ToolError: there is no such folder; or as `find_pairs` and `Pair.load`.
+        ToolError: there is no such folder; or as `find_samples` and `SamplePaths.load`.
     """
     if not (folder / "images").is_dir():
         raise ToolError(
             f"{folder}: has no photos in images/; name a folder with images/ and masks/"
         )
     found = []
-    for photo in (pair.load() for pair in find_pairs(folder)):
+    for photo in (paths.load() for paths in find_samples(folder)):
         height_all, width_all = photo.size_hw
         count, labels, stats, _ = cv2.connectedComponentsWithStats(photo.mask)
         for label in range(1, count):
@@ -230,8 +231,8 @@ class _Style:
     pellets: float
     fibres: float
     whites: float
-    usual: float
-    variety: float
+    median_px: float
+    log_std: float
     heaped: float
     heap_px: float
     touching: float
@@ -246,8 +247,8 @@ class _Style:
             pellets=rng.uniform(0.2, 1.0),
             fibres=rng.uniform(0.0, 0.3),
             whites=rng.uniform(0.4, 1.0),
-            usual=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
-            variety=rng.uniform(0.1, 0.3),
+            median_px=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
+            log_std=rng.uniform(0.1, 0.3),
             heaped=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
             heap_px=rng.uniform(6.0, 18.0),
             touching=rng.uniform(0.05, 0.35),
@@ -257,7 +258,7 @@ class _Style:
         )
 
     def size(self, rng: np.random.Generator) -> float:
-        drawn = self.usual * math.exp(rng.normal(0, self.variety))
+        drawn = self.median_px * math.exp(rng.normal(0, self.log_std))
         return float(np.clip(drawn, SMALLEST_PX, LARGEST_PX))
 
     def colour(self, rng: np.random.Generator) -> Floats:

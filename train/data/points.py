@@ -1,6 +1,6 @@
-"""Points clicked on particles, as truth where nobody draws outlines.
+"""Points clicked on particles, as labels where nobody draws outlines.
 
-POINTS.csv has one point a row, in columns file, x, y and, if any are doubtful, ignore:
+POINTS.csv has one row per point, in columns file, x, y and, if any are doubtful, ignore:
 
     file,x,y,ignore
     tray.jpg,103.5,88,0
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "x", "y")
 XY = tuple[float, float]
 # File, x, y, and whether it is ignored.
-Row = tuple[str, float, float, bool]
+PointRow = tuple[str, float, float, bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointLabels:
     """Particles of one photo as float64 `points` (n,2): x and y, px, where the first pixel's centre
     is (0, 0). Whether the places `ignored` (m,2) hold one is doubtful."""
@@ -51,8 +51,8 @@ class PointLabels:
 NO_POINTS = PointLabels.of([], [])
 
 
-@dataclass(frozen=True)
-class PointPhoto:
+@dataclass(frozen=True, eq=False)
+class PointSample:
     """`image` (H,W,3) uint8 RGB and its points."""
 
     name: str
@@ -90,7 +90,7 @@ def read_points(path: Path) -> dict[str, PointLabels]:
     return {file: PointLabels.of(*both) for file, both in points.items()}
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[PointRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             yield from _parsed(csv.DictReader(file), path)
@@ -98,7 +98,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise ToolError(f"{path}: not a readable CSV file ({error})") from error
 
 
-def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
+def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[PointRow]:
     for column in COLUMNS:
         if column not in (reader.fieldnames or ()):
             raise ToolError(
@@ -116,7 +116,7 @@ def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
         yield row["file"], x, y, ignore == "1"
 
 
-def _keypoints(entry: Entry) -> Iterator[Row]:
+def _keypoints(entry: Entry) -> Iterator[PointRow]:
     for annotation in entry.annotations:
         where = f"{entry}, annotation {annotation.get('id')}"
         numbers = annotation.get("keypoints")
@@ -143,7 +143,7 @@ def _coordinate(value: Any, where: str) -> float:
     return number
 
 
-def point_photos(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointPhoto]:
+def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointSample]:
     """Every photo of `folder`/images or, where there is no such folder, of `folder`, in memory.
 
     A photo that `labels` does not name has no particle.
@@ -160,7 +160,7 @@ def point_photos(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointP
     if absent:
         raise ToolError(f"{min(absent)}: has points but is not in {folder}")
     photos = [
-        PointPhoto(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
+        PointSample(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
     ]
     for photo in photos:
         height, width = photo.image.shape[:2]

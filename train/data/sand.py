@@ -32,8 +32,8 @@ class SandPhotos:
 
     def __init__(self, photos: Sequence[Image], weights: Sequence[float] | None = None) -> None:
         self._pyramids = [[_reduced(photo, scale) for scale in PYRAMID] for photo in photos]
-        shares = np.array(weights if weights is not None else np.ones(len(photos)), np.float64)
-        self._shares = shares / shares.sum()
+        weighted = np.array(weights if weights is not None else np.ones(len(photos)), np.float64)
+        self._probabilities = weighted / weighted.sum()
 
     @classmethod
     def read(cls, places: Sequence[str]) -> SandPhotos:
@@ -51,7 +51,7 @@ class SandPhotos:
 
     def view(self, rng: np.random.Generator, height: int, width: int) -> Floats:
         """A part of a photo, float32 (H,W,3) 0..1, flipped, turned, scaled and lit at random."""
-        pyramid = self._pyramids[rng.choice(len(self._pyramids), p=self._shares)]
+        pyramid = self._pyramids[rng.choice(len(self._pyramids), p=self._probabilities)]
         sides = np.array(pyramid[0].shape[:2])
         least = max(SCALES[0], float((np.array([height, width]) / sides).max()))
         scale = float(np.exp(rng.uniform(np.log(least), np.log(max(least, SCALES[1])))))

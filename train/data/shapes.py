@@ -22,7 +22,7 @@ SUPERSAMPLED_UP_TO = 24
 LIGHT_FROM = np.array([-0.6, -0.8])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sprite:
     """One small shape: `alpha` (h,w) float32 coverage 0..1 with its top left corner at (x, y)."""
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from train.data.photos import Photo
+from train.data.samples import Sample
 from train.data.synth import Materials, scene
 
-# Scenes that stand for all of them where mean and standard deviation are taken.
-SAMPLE, SAMPLE_SIDE = 64, 128
-# Seeds of the validation scenes, and of that sample, that no step can have.
-VALIDATION_SEED, SAMPLE_SEED = 1 << 32, 1 << 33
+# Scenes from which mean, standard deviation and the fraction of particles are estimated.
+REFERENCE_SCENES, REFERENCE_SIDE = 64, 128
+# Seeds of the validation scenes, and of those, that no step can have.
+VALIDATION_SEED, REFERENCE_SEED = 1 << 32, 1 << 33
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class Stream:
         return asdict(self)
 
     @cached_property
-    def sample(self) -> list[Photo]:
-        """A few scenes that stand for all."""
-        return self._scenes(SAMPLE_SEED, SAMPLE, SAMPLE_SIDE)
+    def reference_scenes(self) -> list[Sample]:
+        """A few scenes that statistics are estimated from."""
+        return self._scenes(REFERENCE_SEED, REFERENCE_SCENES, REFERENCE_SIDE)
 
-    def validation_photos(self, side: int) -> list[Photo]:
+    def validation_samples(self, side: int) -> list[Sample]:
         """The scenes that validate, `side` x `side` px."""
         return self._scenes(VALIDATION_SEED, self.validation, side)
 
-    def _scenes(self, seed: int, count: int, side: int) -> list[Photo]:
+    def _scenes(self, seed: int, count: int, side: int) -> list[Sample]:
         found = []
         for index in range(count):
             rng = np.random.default_rng((seed, index))
             rendered = scene(rng, side, side, materials=self.materials)
-            found.append(Photo(f"rendered {index}", rendered.image, rendered.mask // 255))
+            found.append(Sample(f"rendered {index}", rendered.image, rendered.mask // 255))
         return found
 
 
@@ -95,7 +95,7 @@ class RenderedCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def prior(self) -> float:
         """Fraction of particle pixels."""
-        return float(np.mean([photo.mask.mean() for photo in self._stream.sample]))
+        return float(np.mean([sample.mask.mean() for sample in self._stream.reference_scenes]))
 
     def sampler(self, *, seed: int, foreground: float, rank: int, ranks: int) -> StreamSampler:
         """The keys of the epochs; scenes hold particles without being drawn around them."""

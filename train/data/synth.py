@@ -29,7 +29,7 @@ RENDERED, MINED = 0.25, 0.35
 CLEAN, CLEAN_MINED = 0.3, 0.8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A rendered scene: `image` (H,W,3) uint8 RGB and `mask` (H,W) uint8, 0 or 255."""
 
@@ -136,7 +136,7 @@ def write_photos(
 ) -> Iterator[int]:
     """Write `count` photos of `size` x `size` px as images/ and masks/ under `folder`.
 
-    Photo i depends on (seed, i) and the materials alone. Yields the number written so far.
+    Sample i depends on (seed, i) and the materials alone. Yields the number written so far.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,1 +1,1 @@
-"""The networks: numbers in spec, modules in unet, multires and segnet, names in catalogue."""
+"""The networks: numbers in spec, modules in unet, multires and segnet, names in registry."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from train.models.catalogue import build
+from train.models.registry import build
 from train.models.spec import MultiResSpec
 
 
@@ -18,14 +18,14 @@ def grow_units(
     """Weights for `large`, of which `small` is the same network with fewer residual units.
 
     An added unit ReLU(conv1x1(x)) + ReLU(conv3x3(x)) (Eqs. 15-16) starts as the identity: its
-    input is never negative, and either convolution hands on half of it. Were the 3x3 kernel zero,
+    input is never negative, and either convolution passes half of it on. Were the 3x3 kernel zero,
     or all but zero, most of its filters would be dead after a few steps.
 
     Args:
-        weights: of `small`, a state dict of `catalogue.build(small)`.
+        weights: of `small`, a state dict of `registry.build(small)`.
 
     Returns:
-        A state dict for `catalogue.build(large)`, float32; the tensors of `weights` are shared.
+        A state dict for `registry.build(large)`, float32; the tensors of `weights` are shared.
 
     Raises:
         ValueError: the two differ in more than their units (key and title aside), or a level of

@@ -1,4 +1,4 @@
-"""Convolutions with batch normalisation, for training only: `folded` turns them into plain ones."""
+"""Convolutions with batch normalisation, for training only: `fused` makes plain ones of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class NormConv2d(nn.Conv2d):
         return normed
 
 
-def folded(network: nn.Module) -> dict[str, Tensor]:
+def fused(network: nn.Module) -> dict[str, Tensor]:
     """Weights with which the plain network computes what `network` does in evaluation mode.
 
     Args:
-        network: of `catalogue.build`, with or without norm layers.
+        network: of `registry.build`, with or without norm layers.
 
     Returns:
         A state dict for `build(spec)`: copies, float32 on the CPU, contiguous.

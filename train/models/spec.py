@@ -1,15 +1,29 @@
 """What a network is, as numbers: widths in, parameters, FLOPs and receptive field out.
 
 A spec says nothing about PyTorch; `unet.py`, `multires.py` and `segnet.py` build the real modules
-from it, and `catalogue.py` holds the networks by name.
+from it, and `registry.py` holds the networks by name.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
+
+# Descriptions come from files that anyone may have written. The limits leave room above the
+# paper's networks: 5 levels, 1383 channels, 3 convolutions per level, 22 million parameters.
+# The receptive field is searched in 2**levels steps, and images must be a multiple of that.
+MAX_LEVELS = 8
+MAX_WIDTH = 4096
+MAX_CONVS_PER_LEVEL = 16
+MAX_KERNEL = 31
+# With gradients and both moments of Adam, training takes 16 bytes per parameter: 8 GB.
+MAX_PARAMETERS = 500_000_000
+# A key names folders and files.
+KEY = re.compile("[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+MAX_TITLE = 200
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Reach:
 
     encoder: tuple[int, ...]
     skip: tuple[int, ...]
-    bottom: int
+    bottleneck: int
     decoder: tuple[int, ...]
     head: int
 
@@ -42,7 +56,7 @@ class ModelSpec(ABC):
     """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame.
 
     Raises:
-        ValueError: the numbers describe no network.
+        ValueError: the numbers describe no network, or one beyond the limits above.
     """
 
     FAMILY: ClassVar[str]
@@ -51,9 +65,25 @@ class ModelSpec(ABC):
     title: str
 
     def __post_init__(self) -> None:
+        if not KEY.fullmatch(self.key):
+            raise ValueError(
+                "key must be 1 to 100 letters, digits, '_', '.', '+' or '-', the first one a "
+                "letter or a digit"
+            )
+        if len(self.title) > MAX_TITLE or not self.title.isprintable():
+            raise ValueError(f"title must be at most {MAX_TITLE} characters, all printable")
         if self.levels < 1:
             raise ValueError("encoder is empty; it must hold at least one level")
+        if self.levels > MAX_LEVELS:
+            raise ValueError(f"encoder has {self.levels} levels; use at most {MAX_LEVELS}")
         for conv in self.convs():
+            if conv.cout > MAX_WIDTH:
+                raise ValueError(
+                    f"a convolution of level {conv.level} has {conv.cout} output channels; use at "
+                    f"most {MAX_WIDTH}"
+                )
+            if conv.kernel > MAX_KERNEL:
+                raise ValueError(f"a kernel has {conv.kernel} px; use at most {MAX_KERNEL}")
             if min(conv.cin, conv.cout) < 1:
                 raise ValueError(
                     f"a convolution of level {conv.level} would turn {conv.cin} channels into "
@@ -61,6 +91,10 @@ class ModelSpec(ABC):
                 )
             if conv.kernel < 1 or conv.kernel % 2 == 0:
                 raise ValueError(f"a kernel of {conv.kernel} px has no middle; use an odd size")
+        if self.params() > MAX_PARAMETERS:
+            raise ValueError(
+                f"the network has {self.params():,} parameters; use at most {MAX_PARAMETERS:,}"
+            )
 
     @property
     @abstractmethod
@@ -85,10 +119,10 @@ class ModelSpec(ABC):
 
     @abstractmethod
     def _first_levels(self, count: int) -> dict[str, Any]:
-        """The fields that hold levels, cut to the first `count` of them and a bottom."""
+        """The fields that hold levels, cut to the first `count` of them and a bottleneck."""
 
     def describe(self) -> dict[str, Any]:
-        """The family and every number, ready for JSON; `catalogue.parse` reads it back."""
+        """The family and every number, ready for JSON; `registry.parse` reads it back."""
         return {
             "family": self.FAMILY,
             **{name: _as_lists(value) for name, value in asdict(self).items()},
@@ -97,7 +131,7 @@ class ModelSpec(ABC):
     def without_deepest(self, levels: int) -> ModelSpec:
         """The same network less its deepest `levels` levels, as Half U-net is made of U-net.
 
-        The first level to go gives its encoder widths to the bottom.
+        The first level to go gives its encoder widths to the bottleneck.
 
         Raises:
             ValueError: `levels` is not at least 1, or no level would be left.
@@ -162,7 +196,7 @@ class ModelSpec(ABC):
 
         def through_decoder(level: int, lo: int, hi: int) -> tuple[int, int]:
             if level == self.levels:
-                lo, hi = lo - reach.bottom, hi + reach.bottom
+                lo, hi = lo - reach.bottleneck, hi + reach.bottleneck
                 return through_encoder(level - 1, 2 * lo, 2 * hi + 1)
             lo, hi = lo - reach.decoder[level], hi + reach.decoder[level]
             skip = through_encoder(level, lo - reach.skip[level], hi + reach.skip[level])
@@ -180,8 +214,9 @@ class ModelSpec(ABC):
 class UNetSpec(ModelSpec):
     """U-net family (Eqs. 4-9): a stage is two 3x3 convolutions with one ReLU after the pair.
 
-    `encoder` and `decoder` hold the two widths of each level's pair, level 0 first; a decoder pair
-    reads the level's skip and the upsampled output of the level below, concatenated.
+    `encoder` and `decoder` hold the two widths of each level's pair, level 0 first, and `bottom`
+    those of the bottleneck; a decoder pair reads the level's skip and the upsampled output of the
+    level below, concatenated.
     """
 
     FAMILY = "unet"
@@ -224,7 +259,7 @@ class UNetSpec(ModelSpec):
 
     def reach(self) -> Reach:
         twos = (2,) * self.levels
-        return Reach(encoder=twos, skip=(0,) * self.levels, bottom=2, decoder=twos, head=0)
+        return Reach(encoder=twos, skip=(0,) * self.levels, bottleneck=2, decoder=twos, head=0)
 
     def _first_levels(self, count: int) -> dict[str, Any]:
         return {
@@ -244,7 +279,8 @@ class MultiResSpec(ModelSpec):
     Level 0 is a 3x3 stem without activation, then a MultiRes block; a decoder block has its
     level's encoder width and reads the residual path of the skip and the upsampled level below.
 
-    The widths inside a block are multiples of `step`: 1 in the paper, 8 where tensor cores want it.
+    `bottom` is the width of the bottleneck. The widths inside a block are multiples of the channel
+    multiple `step`: 1 in the paper, 8 where tensor cores need aligned channels.
 
     `units` holds the number of residual units of each level's path, 0 to 4. The paper has four at
     every level, which is what an empty `units` is replaced by. A path without units hands the skip
@@ -302,7 +338,7 @@ class MultiResSpec(ModelSpec):
     def block_widths(self, width: int) -> tuple[int, int, int]:
         """Widths of the three 3x3 convolutions that make a block `width` channels wide."""
         first, second = (
-            (width // share + self.step // 2) // self.step * self.step for share in (6, 3)
+            (width // divisor + self.step // 2) // self.step * self.step for divisor in (6, 3)
         )
         return first, second, width - first - second
 
@@ -349,7 +385,7 @@ class MultiResSpec(ModelSpec):
         return Reach(
             encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
             skip=self.units,
-            bottom=self.BLOCK_CONVS,
+            bottleneck=self.BLOCK_CONVS,
             decoder=blocks,
             head=self.head_kernel // 2,
         )
@@ -383,6 +419,11 @@ class SegNetSpec(ModelSpec):
     def __post_init__(self) -> None:
         if not all(self.encoder):
             raise ValueError("encoder has a level without convolutions; each needs at least one")
+        if max(map(len, self.encoder), default=0) > MAX_CONVS_PER_LEVEL:
+            raise ValueError(
+                f"encoder has a level of {max(map(len, self.encoder))} convolutions; use at most "
+                f"{MAX_CONVS_PER_LEVEL}"
+            )
         super().__post_init__()
 
     @property
@@ -421,7 +462,7 @@ class SegNetSpec(ModelSpec):
             # An index looks at its 2x2 window, and so does, through the levels below, the value
             # that it places: the skip never reaches farther.
             skip=(0,) * self.levels,
-            bottom=0,
+            bottleneck=0,
             decoder=tuple(map(len, self.decoder)),
             head=1,
         )

@@ -1,14 +1,15 @@
-"""The networks by name, descriptions of others, and the door to build their modules."""
+"""The registry of networks by name, descriptions of others, and how their modules are built."""
 
 from __future__ import annotations
 
-import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from edge.errors import BadArgumentError, ToolError
+from train.json_file import read_json
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ MODELS: dict[str, ModelSpec] = {
             residual=(32,),
             head_kernel=3,
         ),
-        # Twins of the two whose widths are all multiples of 8, the nearest that a block can have.
+        # Channel-aligned variants of the two: all widths are multiples of 8, the nearest possible.
         MultiResSpec(
             key="half_mrunet8",
             title="Half MultiResUNet in eights",
@@ -119,7 +120,7 @@ FAMILIES: dict[str, type[ModelSpec]] = {
 def build(spec: ModelSpec, norm: bool = False) -> nn.Module:
     """The PyTorch module of `spec`: float32 (N,3,H,W) in, logits (N,1,H,W) out.
 
-    With `norm`, batch normalisation follows every convolution but the head; `norm.folded` makes
+    With `norm`, batch normalisation follows every convolution but the head; `norm.fused` makes
     plain weights of it again.
     """
     from torch import nn
@@ -141,7 +142,7 @@ def build(spec: ModelSpec, norm: bool = False) -> nn.Module:
 
 
 def open_model(name: str) -> ModelSpec:
-    """The network of a catalogue key, or of a .json file that holds a description.
+    """The network of a registry key, or of a .json file that holds a description.
 
     Raises:
         BadArgumentError: `name` is neither.
@@ -155,11 +156,7 @@ def open_model(name: str) -> ModelSpec:
             f"{name}: neither a .json file with a description of a network nor one of "
             f"{', '.join(MODELS)}"
         )
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ToolError(f"{path}: not JSON: {error}") from None
-    return parse(description, name)
+    return parse(read_json(path), name)
 
 
 def parse(description: Mapping[str, Any], where: str) -> ModelSpec:
@@ -184,7 +181,7 @@ def _parsed(description: Mapping[str, Any]) -> ModelSpec:
         raise ValueError("a description of a network must be a JSON object")
     family = description.get("family")
     if not isinstance(family, str) or family not in FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {family!r}")
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, is {reprlib.repr(family)}")
     kind = FAMILIES[family]
     expected = [field.name for field in fields(kind)]
     for field in fields(kind):
@@ -192,7 +189,9 @@ def _parsed(description: Mapping[str, Any]) -> ModelSpec:
             raise ValueError(f"lacks {field.name}")
     for name in description:
         if name not in ("family", *expected):
-            raise ValueError(f"has an unknown field {name!r}; {family} has {', '.join(expected)}")
+            raise ValueError(
+                f"has an unknown field {reprlib.repr(name)}; {family} has {', '.join(expected)}"
+            )
     types = get_type_hints(kind)
     given = [name for name in expected if name in description]
     return kind(**{name: _typed(description[name], types[name], name) for name in given})
@@ -207,10 +206,10 @@ def _typed(value: Any, expected: Any, name: str) -> Any:
     if get_origin(expected) is not tuple:
         if type(value) is not expected:  # a bool is no number of channels
             what = "a text" if expected is str else "a whole number"
-            raise ValueError(f"{name} must be {what}, is {value!r}")
+            raise ValueError(f"{name} must be {what}, is {reprlib.repr(value)}")
         return value
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{name} must be a list, is {value!r}")
+        raise ValueError(f"{name} must be a list, is {reprlib.repr(value)}")
     inner = get_args(expected)
     if inner[-1] is Ellipsis:
         inner = inner[:1] * len(value)

@@ -1,5 +1,9 @@
 import json
+import os
+import struct
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from edge.errors import ToolError
-from train.data.photos import find_pairs, scan
+from train.data.samples import Sample, find_samples, scan
 
 HEIGHT, WIDTH = 20, 30
 
@@ -54,7 +58,7 @@ def test_a_mask_is_0_or_1_whatever_its_file(tmp_path: Path, suffix: str, white: 
     mask = particles()
     deep = (mask > 0) * np.array(white, np.uint8 if white == 255 else np.uint16)
     write_mask(tmp_path / f"masks/a{suffix}", deep)
-    (pair,) = find_pairs(tmp_path)
+    (pair,) = find_samples(tmp_path)
     photo = pair.load()
     assert (pair.name, photo.name) == ("a", "a")
     assert photo.image.shape == (HEIGHT, WIDTH, 3)
@@ -71,7 +75,7 @@ def test_photos_of_any_depth_and_channels(
     image = np.full((HEIGHT, WIDTH, *channels), np.iinfo(depth).max, depth)
     cv2.imwrite(str(tmp_path / "images/a.tif"), image)
     write_mask(tmp_path / "masks/a.png", particles())
-    loaded = find_pairs(tmp_path)[0].load().image
+    loaded = find_samples(tmp_path)[0].load().image
     assert loaded.shape == (HEIGHT, WIDTH, 3)
     assert loaded.dtype == np.uint8
     assert (loaded == 255).all()
@@ -82,14 +86,14 @@ def test_object_numbers_in_16_bits_are_no_mask(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     write_mask(tmp_path / "masks/a.tif", (particles() // 255).astype(np.uint16) * 3)
     with pytest.raises(ToolError, match=r"a\.tif: holds grey value 3; a mask is 0 for background"):
-        find_pairs(tmp_path)[0].load()
+        find_samples(tmp_path)[0].load()
 
 
 def test_a_jpeg_mask_is_told_to_become_png(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     write_mask(tmp_path / "masks/a.jpg", particles())
     with pytest.raises(ToolError, match="which JPEG blurs: save masks as PNG"):
-        find_pairs(tmp_path)[0].load()
+        find_samples(tmp_path)[0].load()
 
 
 def test_names_are_unique(tmp_path: Path) -> None:
@@ -106,19 +110,19 @@ def test_names_are_unique(tmp_path: Path) -> None:
         f"{masks / 'c.png'}: has no photo of the same name",
     ]
     with pytest.raises(ToolError, match=r"a\.jpg and .*a\.png: .* \(and 2 more\)$"):
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
 
 
 def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="images: no such folder; photos go to images/"):
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
     write_photo(tmp_path / "images/a.png")
     with pytest.raises(ToolError, match=r"masks: no such folder; .*annotations\.json"):
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
     (tmp_path / "images/a.png").unlink()
     (tmp_path / "masks").mkdir()
     with pytest.raises(ToolError, match="images: holds no images"):
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
 
 
 # --- COCO -----------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def test_polygons_of_every_category_become_one_mask(tmp_path: Path) -> None:
         "images\\a.png",
         "data/b.png",
     )
-    first, second = (pair.load() for pair in find_pairs(tmp_path))
+    first, second = (pair.load() for pair in find_samples(tmp_path))
     expected = particles() // 255
     expected[0, 0] = 1
     assert np.array_equal(first.mask, expected)
@@ -164,7 +168,7 @@ def test_run_length_codes_become_the_mask_they_encode(tmp_path: Path, compressed
         tmp_path / "_annotations.coco.json",
         [annotation(segmentation), annotation([[0, 0, 1, 0, 1, 1, 0, 1]])],
     )
-    loaded = find_pairs(tmp_path)[0].load().mask
+    loaded = find_samples(tmp_path)[0].load().mask
     mask[0, 0] = 1
     assert np.array_equal(loaded, mask)
 
@@ -212,7 +216,7 @@ def test_a_file_that_is_not_coco_is_one_sentence(
     spoil(content)
     path.write_text(json.dumps(content))
     with pytest.raises(ToolError) as raised:
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
     assert str(raised.value).startswith(f"{path}: ")
     assert words in str(raised.value)
 
@@ -220,11 +224,11 @@ def test_a_file_that_is_not_coco_is_one_sentence(
 def test_json_files_that_leave_the_choice_open(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     (tmp_path / "x.json").write_text('{"images": [')
-    with pytest.raises(ToolError, match=r"x\.json: not a readable JSON file"):
-        find_pairs(tmp_path)
+    with pytest.raises(ToolError, match=r"x\.json: not JSON"):
+        find_samples(tmp_path)
     write_coco(tmp_path / "y.json", [])
     with pytest.raises(ToolError, match=r"holds x\.json and y\.json; keep the one"):
-        find_pairs(tmp_path)
+        find_samples(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ def test_an_annotation_that_cannot_be_drawn_is_named(
 ) -> None:
     write_photo(tmp_path / "images/a.png")
     write_coco(tmp_path / "annotations.json", [annotation(segmentation)])
-    (pair,) = find_pairs(tmp_path)
+    (pair,) = find_samples(tmp_path)
     with pytest.raises(ToolError, match=rf"annotations\.json: a\.png, annotation 7 {words}"):
         pair.load()
 
@@ -262,4 +266,33 @@ def test_a_photo_of_another_size_than_its_entry_is_named(tmp_path: Path) -> None
     write_photo(tmp_path / "images/a.png", (WIDTH, HEIGHT, 3))
     write_coco(tmp_path / "annotations.json", [])
     with pytest.raises(ToolError, match=r"a\.png is 30x20 px, its photo 20x30"):
-        find_pairs(tmp_path)[0].load()
+        find_samples(tmp_path)[0].load()
+
+
+def test_photos_are_compared_by_identity() -> None:
+    photo = Sample("a", np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
+    assert photo != replace(photo)
+    assert photo in {photo, replace(photo)}
+
+
+def test_a_mask_is_read_under_any_name(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks/a.png"), particles())
+    for kind in ("images", "masks"):
+        file = tmp_path / kind / "a.png"
+        file.rename(file.with_name(os.fsdecode(b"not utf-8 \xff.png")))
+    (sample,) = (paths.load() for paths in find_samples(tmp_path))
+    assert np.array_equal(sample.mask, particles() // 255)
+
+
+def test_a_mask_that_claims_billions_of_pixels_is_refused(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    encoded = bytearray(cv2.imencode(".png", particles())[1].tobytes())
+    encoded[16:24] = struct.pack(">II", 60_000, 60_000)
+    encoded[29:33] = struct.pack(">I", zlib.crc32(encoded[12:29]))
+    (tmp_path / "masks/a.png").write_bytes(encoded)
+    (paths,) = find_samples(tmp_path)
+    with pytest.raises(ToolError, match=r"a\.png: not a readable image"):
+        paths.load()

@@ -31,7 +31,7 @@ Weights = NDArray[np.float32]
 
 
 def write_tensorboard(checkpoints: Sequence[Mapping[str, Tensor]], folder: Path) -> None:
-    """A histogram a layer, a step a checkpoint; `checkpoints` hold kernels by layer."""
+    """One histogram per layer, one step per checkpoint; `checkpoints` hold kernels by layer."""
     with SummaryWriter(str(folder)) as writer:
         for step, kernels in enumerate(checkpoints):
             for name, kernel in kernels.items():

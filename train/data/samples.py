@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from train.data.coco import Entry
 
 ROBOFLOW = "_annotations.coco.json"
-# In the mask of a photo: whether a particle is there is doubtful, so it counts neither way.
+# In a mask: whether a particle is there is doubtful, so it counts neither way.
 IGNORED = 255
 
 
-@dataclass(frozen=True)
-class Photo:
-    """`image` (H,W,3) uint8 RGB and `mask` (H,W) uint8, 1 where a particle is.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A photo with its labels: `image` (H,W,3) uint8 RGB, `mask` (H,W) uint8, 1 on particles.
 
     Masks drawn from points are `IGNORED` where that is doubtful; training passes over those pixels.
     """
@@ -46,8 +46,8 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The file of a photo, and that of its mask or its entry in a COCO file."""
+class SamplePaths:
+    """The file of a photo, and that of its mask or its entry in a COCO file; together a sample."""
 
     image: Path
     mask: Path | Entry
@@ -57,7 +57,7 @@ class Pair:
         """The photo's file name without its ending; no other photo of the folder has it."""
         return self.image.stem
 
-    def load(self) -> Photo:
+    def load(self) -> Sample:
         """Read photo and mask.
 
         Raises:
@@ -67,13 +67,21 @@ class Pair:
         image = read_image(self.image)
         shape = image.shape[:2]
         if isinstance(self.mask, Path):
-            return Photo(self.name, image, _read_mask(self.mask, shape))
-        return Photo(self.name, image, self.mask.draw(shape))
+            return Sample(self.name, image, _read_mask(self.mask, shape))
+        return Sample(self.name, image, self.mask.draw(shape))
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    # Not `read_image`: 16-bit files of object numbers would come back as all 0.
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    # Not `read_image`: 16-bit files of object numbers would come back as all 0. Nor `cv2.imread`,
+    # which crashes on a file name that is not UTF-8.
+    try:
+        encoded = np.fromfile(path, np.uint8)
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        mask = cv2.imdecode(encoded, flags) if encoded.size else None
+    except OSError as error:
+        raise ToolError(f"{path}: {error.strerror}") from error
+    except cv2.error:  # the header claims more pixels than OpenCV reads
+        mask = None
     if mask is None:
         raise ToolError(f"{path}: not a readable image (damaged, or not an image at all)")
     if mask.shape != shape:
@@ -91,7 +99,7 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.asarray(mask != 0, np.uint8)
 
 
-def find_pairs(folder: Path) -> list[Pair]:
+def find_samples(folder: Path) -> list[SamplePaths]:
     """Every photo under `folder` with its mask, by name.
 
     Raises:
@@ -104,8 +112,8 @@ def find_pairs(folder: Path) -> list[Pair]:
     return pairs
 
 
-def scan(folder: Path) -> tuple[list[Pair], list[str]]:
-    """The pairs under `folder`, by name, and a sentence on each photo or mask that is in none.
+def scan(folder: Path) -> tuple[list[SamplePaths], list[str]]:
+    """The pairs under `folder`, by name, and one sentence per photo or mask that is in none.
 
     No image is opened.
 
@@ -141,7 +149,7 @@ def _annotations(folder: Path) -> Path | None:
     return files[0] if files else None
 
 
-def _scan_masks(photo_folder: Path, mask_folder: Path) -> tuple[list[Pair], list[str]]:
+def _scan_masks(photo_folder: Path, mask_folder: Path) -> tuple[list[SamplePaths], list[str]]:
     photos, unpaired = _by_name(_photo_files(photo_folder), "photos")
     masks, twice = _by_name(image_files(mask_folder), "masks")
     unpaired += twice
@@ -152,14 +160,14 @@ def _scan_masks(photo_folder: Path, mask_folder: Path) -> tuple[list[Pair], list
             if name not in there
         ]
     pairs = [
-        Pair(files[0], masks[name][0])
+        SamplePaths(files[0], masks[name][0])
         for name, files in photos.items()
         if len(files) == len(masks.get(name, [])) == 1
     ]
     return pairs, unpaired
 
 
-def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[Pair], list[str]]:
+def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[SamplePaths], list[str]]:
     with needs("train"):
         from train.data.coco import read_coco
     entries = read_coco(annotations)
@@ -173,7 +181,7 @@ def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[Pair], list[
         f"{entry} is not in {photo_folder}" for name, entry in entries.items() if name not in there
     ]
     pairs = [
-        Pair(path, entries[path.name])
+        SamplePaths(path, entries[path.name])
         for path, *others in photos.values()
         if not others and path.name in entries
     ]
@@ -188,7 +196,7 @@ def _photo_files(folder: Path) -> list[Path]:
 
 
 def _by_name(files: Sequence[Path], kind: str) -> tuple[dict[str, list[Path]], list[str]]:
-    """`files` by name without ending, and a sentence on each name that is there twice."""
+    """`files` by name without ending, and one sentence per name that is there twice."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         found[path.stem].append(path)

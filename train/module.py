@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from edge.errors import ToolError
 from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
-from train.data.photos import IGNORED
+from train.data.samples import IGNORED
 from train.loss import LOSSES
-from train.metrics import NOTHING, Counts, GreyLevels
-from train.models.catalogue import build
-from train.models.norm import folded
+from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
+from train.models.norm import fused
+from train.models.registry import build
 from train.models.spec import ModelSpec
 from train.recipe import Recipe
 
@@ -33,31 +33,31 @@ SURE = -1e4
 Batch = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Validation:
-    """Pixels of the validation crops: `at_half` where the plain sigmoid exceeds 0.5, as in the
-    paper, and at every grey level of the `probability`."""
+    """Pixels of the validation crops: `at_0_5` where the plain sigmoid exceeds 0.5, as in the
+    paper, and at every uint8 threshold of the `probability`."""
 
-    at_half: Counts
-    levels: GreyLevels
+    at_0_5: Counts
+    histogram: ProbabilityHistogram
 
     @property
-    def level(self) -> int:
-        """The grey level with the best recall-weighted F1; the middle where nothing tells."""
-        return self.levels.best_level() if self.levels.particle.any() else 128
+    def threshold_u8(self) -> int:
+        """The uint8 threshold with the best recall-weighted F1; 128 without a particle."""
+        return self.histogram.best_threshold_u8() if self.histogram.particle.any() else 128
 
     @property
     def score(self) -> float:
-        """Recall-weighted F1 at that level."""
-        return self.levels.at(self.level).weighted_f1()
+        """Recall-weighted F1 at that threshold."""
+        return self.histogram.at(self.threshold_u8).weighted_f1()
 
     @property
     def collapsed(self) -> bool:
-        """Whether the network says the same of every pixel, as the paper's U-net did."""
-        return self.at_half.constant
+        """Whether the prediction is constant, as that of the U-nets of the paper."""
+        return self.at_0_5.constant
 
 
-class Task(lightning.LightningModule):
+class SegmentationModule(lightning.LightningModule):
     """Trains `spec` by `recipe`.
 
     Args:
@@ -91,8 +91,8 @@ class Task(lightning.LightningModule):
         self.validation: Validation | None = None
 
     def weights(self) -> dict[str, Tensor]:
-        """Those of the plain network, normalisation folded in."""
-        return folded(self.network)
+        """Those of the plain network, batch normalisation fused in."""
+        return fused(self.network)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         # The augmentation of a step depends on nothing else, so that a resumed run repeats it.
@@ -111,7 +111,7 @@ class Task(lightning.LightningModule):
         return loss
 
     def loss(self, image: Tensor, target: Tensor) -> Tensor:
-        """Of images uint8 (N,3,H,W), augmented, and masks uint8 (N,1,H,W), as in `Photo`."""
+        """Of images uint8 (N,3,H,W), augmented, and masks uint8 (N,1,H,W), as in `Sample`."""
         image = normalised(image, self._normalisation)
         doubtful = target == IGNORED
         ignoring = bool(doubtful.any())
@@ -129,28 +129,32 @@ class Task(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self._half, self._levels = NOTHING, GreyLevels()
+        self._at_0_5, self._histogram = ZERO_COUNTS, ProbabilityHistogram()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         logits = self.network(normalised(batch[0], self._normalisation)).float()
         target = batch[1].cpu().numpy()
         counted = target != IGNORED
-        self._half += Counts.of((logits > 0).cpu().numpy()[counted], target[counted])
-        grey = probability(logits, self._prior).cpu().numpy()
-        self._levels.add(grey[counted], target[counted])
+        self._at_0_5 += Counts.of((logits > 0).cpu().numpy()[counted], target[counted])
+        probability_u8 = probability(logits, self._prior).cpu().numpy()
+        self._histogram.add(probability_u8[counted], target[counted])
 
     def on_validation_epoch_end(self) -> None:
         counted = torch.from_numpy(
-            np.concatenate([astuple(self._half), self._levels.particle, self._levels.background])
+            np.concatenate(
+                [astuple(self._at_0_5), self._histogram.particle, self._histogram.background]
+            )
         ).to(self.device)
         counted = self.trainer.strategy.reduce(counted, reduce_op="sum")
-        half, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
-        self.validation = Validation(Counts(*half.tolist()), GreyLevels(particle, background))
+        at_0_5, particle, background = np.split(counted.cpu().numpy(), [4, 4 + 256])
+        self.validation = Validation(
+            Counts(*at_0_5.tolist()), ProbabilityHistogram(particle, background)
+        )
         self.log_dict(
             {
                 "rw_f1": self.validation.score,
-                "rw_f1_at_0.5": self.validation.at_half.weighted_f1(),
-                "recall_at_0.5": self.validation.at_half.recall(),
+                "rw_f1_at_0.5": self.validation.at_0_5.weighted_f1(),
+                "recall_at_0.5": self.validation.at_0_5.recall(),
             },
             prog_bar=True,
         )

@@ -1,0 +1,1 @@
+"""The commands of train, a file each; heavy packages are imported when a command runs."""

@@ -1,0 +1,35 @@
+"""train analyse: which parts of a network contribute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.errors import needs, printable, reported
+from train.commands.options import DATA
+
+
+@click.command()
+@click.argument(
+    "checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
+)
+@click.option("--data", type=DATA, required=True, help="Photos with masks, for the ablation.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="New folder for tables, histograms and the proposed network.",
+)
+def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
+    """Say which stages of a network contribute, and propose a smaller one.
+
+    \b
+    train analyse runs/unet/fold*/best.pt --data data --out analysis
+    train fit --model analysis/proposed.json --data data --out smaller
+    """
+    with reported():
+        with needs("train"):
+            from train.analyse import analyse as run
+        found = run(checkpoints, data, out, lambda text: click.echo(printable(text), err=True))
+        click.echo(f"\n{found.describe()}\n\n{printable(str(out))}")

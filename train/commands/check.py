@@ -1,0 +1,35 @@
+"""train check: what a folder of photos and masks holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.errors import ToolError, needs, printable, reported
+from train.commands.options import DATA
+
+
+@click.command()
+@click.argument("data", type=DATA)
+def check(data: Path) -> None:
+    """Report what DATA holds: counts, particle sizes, and every broken pair by name.
+
+    \b
+    DATA is one of
+      images/ and masks/ (PNG or TIFF of the same names, 0 and 255)
+      images/ and a COCO file, annotations.json
+      photos beside _annotations.coco.json, as Roboflow exports them
+    """
+    with reported():
+        with needs("cpu"):
+            from train.data.check import check as run
+            from train.data.samples import scan
+        pairs, unpaired = scan(data)
+        with click.progressbar(pairs) as shown:
+            report = run(shown, unpaired)
+        click.echo(report.describe())
+        for message in report.broken:
+            click.echo(f"broken: {printable(message)}")
+        if report.broken:
+            raise ToolError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")

@@ -1,0 +1,120 @@
+"""train evaluate: score a network on labelled photos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from edge.errors import BadArgumentError, needs, printable, reported
+from train.commands.options import DATA
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV of file,x,y[,ignore], or COCO keypoints: points on the particles of the photos.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Px that a detection may lie beside a labelled object.  [default: 0; 3 with --points]",
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
+@click.option(
+    "--min-diameter", type=click.FloatRange(min=0), help="Px; smaller objects do not count."
+)
+@click.option(
+    "--max-diameter", type=click.FloatRange(min=0), help="Px; larger objects do not count."
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Print the highest threshold that reaches this recall of objects.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write CHECKPOINT, a .pt, with that threshold (or with --threshold) to this file.",
+)
+@click.option(
+    "--curve",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Plot precision against recall into this PNG file.",
+)
+def evaluate(
+    checkpoint: str,
+    data: Path,
+    points: Path | None,
+    tolerance: float | None,
+    threshold: float | None,
+    min_diameter: float | None,
+    max_diameter: float | None,
+    recall: float | None,
+    save: Path | None,
+    picture: Path | None,
+) -> None:
+    """Score CHECKPOINT on every photo of a folder.
+
+    \b
+    CHECKPOINT is a .pt file of 'train fit', an engine, or the name of a shipped one.
+    Labels are one of
+      masks or COCO annotations, as for 'train fit'
+      --points FILE; a photo of DATA (or DATA/images) without a point has no particle
+    """
+    if not points and tolerance and tolerance != int(tolerance):
+        raise click.BadParameter("must be whole px with masks", param_hint="--tolerance")
+    if min_diameter and max_diameter is not None and min_diameter > max_diameter:
+        raise click.UsageError("--min-diameter is larger than --max-diameter")
+    with reported():
+        with needs("train"):
+            from edge.particles import ParticleFilter
+            from train.checkpoint import Checkpoint
+            from train.checkpoint import save as write
+            from train.crossval import load_samples
+            from train.data.points import point_samples, read_points
+            from train.evaluate import evaluate as score
+            from train.evaluate import open_source, probability_maps, threshold_of
+            from train.precision_recall import evaluate_masks, evaluate_points
+        source = open_source(checkpoint)
+        used = threshold_of(source) if threshold is None else threshold
+        bounds = ParticleFilter(used, min_diameter, max_diameter)
+        level = bounds.threshold_u8
+        if points:
+            clicked = point_samples(data, read_points(points))
+            curve = evaluate_points(
+                probability_maps(source, (photo.image for photo in clicked)),
+                [photo.labels for photo in clicked],
+                3.0 if tolerance is None else tolerance,
+                operating_u8=level,
+                bounds=bounds,
+            )
+            click.echo(f"{len(clicked)} photos")
+        else:
+            beside = int(tolerance or 0)
+            photos = load_samples(data)
+            scored = score(source, photos, beside, threshold=used, bounds=bounds)
+            click.echo(f"{scored.describe(used)}\n")
+            masks = [photo.mask for photo in photos]
+            curve = evaluate_masks(scored.maps, masks, beside, operating_u8=level, bounds=bounds)
+        click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
+        if picture:
+            curve.plot(picture)
+            click.echo(f"\n{printable(str(picture))}")
+        if recall:
+            row = curve.at_recall(recall)
+            click.echo(
+                f"\n--threshold {row.threshold:.4f} reaches a recall of {row.recall:.4f} at a "
+                f"precision of {row.precision:.4f}"
+            )
+            used = row.threshold
+        if save:
+            if not isinstance(source, Checkpoint):
+                raise BadArgumentError(f"{checkpoint}: --save takes a .pt, an engine keeps its own")
+            write(replace(source, threshold=round(used, 4)), save)
+            click.echo(f"{printable(str(save))}: threshold {used:.4f}")

@@ -1,0 +1,28 @@
+"""train samples: draw crops and their augmentations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.errors import needs, printable, reported
+from train.commands.options import DATA
+
+
+@click.command()
+@click.argument("data", type=DATA)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default="samples.png",
+    show_default=True,
+)  # fmt: skip
+@click.option("--crop", type=click.IntRange(min=32), default=512, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def samples(data: Path, out: Path, crop: int, seed: int) -> None:
+    """Draw crops and their augmentations (Figure 8), particles outlined."""
+    with reported():
+        with needs("train"):
+            from train.crossval import load_samples
+            from train.data.augment import write_samples
+        write_samples(load_samples(data), out, crop=crop, seed=seed)
+        click.echo(printable(str(out)))
