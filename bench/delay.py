@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edge.run import run
 from numpy.typing import NDArray
 
 from bench.machine import mb_per_1000_frames, memory_mb
@@ -18,7 +19,6 @@ from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
 from edge.frame import Frame
 from edge.pipeline import Policy
-from edge.run import run
 from edge.sinks import open_sinks
 from edge.sinks.sink import Result
 from train.data.synth import scene

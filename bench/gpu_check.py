@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edge.run import run
 from numpy.typing import NDArray
 from tabulate import tabulate
 
@@ -26,7 +27,6 @@ from edge.frame import Frame
 from edge.gpu import find_gpu
 from edge.latency import Stopwatch
 from edge.pipeline import Policy
-from edge.run import run
 from export.write import planned_profile
 from train.data.synth import scene
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, ToolError, reported
-from edge.visualisation import write_image
 from edge.sources.images import read_image
+from edge.visualisation import write_image
 
 LABELS = Path(__file__).with_name("labels")
 

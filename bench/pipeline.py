@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from edge.run import Summary, run
 
 from bench.machine import memory_mb
 from edge import latency, tiling
@@ -21,7 +22,6 @@ from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
 from edge.latency import Stopwatch
 from edge.pipeline import Policy
-from edge.run import Summary, run
 from edge.sinks import open_sinks
 from edge.sources.images import ImageSource, image_files, read_image
 from train.data.synth import scene

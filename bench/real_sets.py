@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from bench import patches
 from edge.errors import ToolError, reported
 from edge.files import new_folder
-from edge.visualisation import write_image
 from edge.sources.images import image_files, read_image
+from edge.visualisation import write_image
 from train.data.points import NO_POINTS, PointLabels, read_points
 from train.data.samples import Sample, find_samples
 

@@ -49,21 +49,24 @@ def sync(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """The content of a JSON file in UTF-8, with or without a byte order mark.
 
     Raises:
-        ToolError: it cannot be read, or is no JSON.
+        ToolError: it is not UTF-8, not JSON, or nested too deeply.
+        OSError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ToolError(f"{path}: {error.strerror}") from error
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ToolError(f"{path}: is not JSON (not UTF-8 text)") from error
-    except RecursionError as error:
-        raise ToolError(f"{path}: is not JSON of ours (nested too deeply)") from error
+        raise ToolError(
+            f"{path}: not JSON: byte {error.start} is not UTF-8; save the file as UTF-8"
+        ) from None
+    except RecursionError:
+        raise ToolError(
+            f"{path}: not usable JSON: its brackets are nested too deeply; give another file"
+        ) from None
     except ValueError as error:
-        raise ToolError(f"{path}: is not JSON ({error})") from error
+        raise ToolError(f"{path}: not JSON: {error}; correct the file") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

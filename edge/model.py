@@ -90,9 +90,7 @@ class Model:
     @overload
     def __call__(self, image: list[Image], **limits: float | None) -> list[Result]: ...
 
-    def __call__(
-        self, image: Image | list[Image], **limits: float | None
-    ) -> Result | list[Result]:
+    def __call__(self, image: Image | list[Image], **limits: float | None) -> Result | list[Result]:
         """Find the particles of an image, or of each of a list.
 
         Args:

@@ -45,7 +45,9 @@ def test_edge_imports_heavy_packages_only_where_used() -> None:
         assert anywhere <= EDGE_WHERE_USED, path
 
 
-@pytest.mark.parametrize("module", ["edge.runner", "train.data.synth", "train.metrics", "bench.demo"])
+@pytest.mark.parametrize(
+    "module", ["edge.runner", "train.data.synth", "train.metrics", "bench.demo"]
+)
 def test_the_demo_needs_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

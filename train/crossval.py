@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import BadArgumentError, ToolError
-from edge.files import new_folder, write_json
+from edge.files import new_folder, read_json, write_json
 from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
 from train.data.samples import Sample, find_samples
 from train.evaluate import SampleMetrics, evaluate
 from train.fit import BEST, Settings, TrainingResult, fit
-from train.json_file import read_json
 from train.metrics import Counts, ObjectCounts
 from train.models.registry import MODELS
 from train.models.spec import ModelSpec

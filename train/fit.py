@@ -24,13 +24,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from edge.errors import BadArgumentError, ToolError
-from edge.files import new_folder, replacing, write_json
+from edge.files import new_folder, read_json, replacing, write_json
 from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
 from train.data.crops import Crops
 from train.data.samples import Sample
 from train.data.stream import RenderedCrops, Stream
-from train.json_file import read_json
 from train.models.spec import ModelSpec
 from train.module import LOG_STEPS, SegmentationModule
 from train.recipe import Recipe

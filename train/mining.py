@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edge.files import new_folder
 from edge.particles import Particle, find_particles, particle_mask, threshold_u8
-from edge.visualisation import write_image
 from edge.sources.images import read_image
+from edge.visualisation import write_image
 from train.checkpoint import Checkpoint
 from train.data.sand import SCALES, sand_files
 from train.evaluate import probability_maps

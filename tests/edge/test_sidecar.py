@@ -72,7 +72,8 @@ def test_an_edited_sidecar_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "missing"), ("{", "not JSON"), ("[" * 100_000, "nested too deeply"), ("7", "schema")]
+    ("content", "words"),
+    [(None, "missing"), ("{", "not JSON"), ("[" * 100_000, "nested too deeply"), ("7", "schema")],
 )
 def test_a_missing_or_damaged_one(content: str | None, words: str, engine: Path) -> None:
     path = sidecar_path(engine)

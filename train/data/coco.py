@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from edge.errors import ToolError
-from train.json_file import read_json
+from edge.files import read_json
 
 
 @dataclass(frozen=True)

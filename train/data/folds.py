@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.errors import ToolError
-from edge.files import write_json
+from edge.files import read_json, write_json
 from train.data.samples import Sample
-from train.json_file import read_json
 
 FOLDS = 5
 # Of what is not test data the paper validates on one tenth: 20% : 72% : 8%.

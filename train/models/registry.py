@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from edge.errors import BadArgumentError, ToolError
-from train.json_file import read_json
+from edge.files import read_json
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
 if TYPE_CHECKING:

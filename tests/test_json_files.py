@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ToolError
+from edge.files import read_json
 from train.crossval import FoldResult
 from train.data.coco import read_coco
 from train.data.folds import Split
 from train.data.points import read_points
-from train.json_file import read_json
 from train.models.registry import open_model
 
 BROKEN = [
