@@ -18,8 +18,6 @@ from edge.engines.engine import INPUT, EngineInfo
 from edge.errors import ToolError
 
 PRECISIONS = ("fp32", "fp16", "int8")
-# Probabilities, 0..1, of two float32 graphs of one network may differ by this before rounding.
-TOLERANCE = 1e-4
 # Side of the image that shapes are worked out for, px: a multiple of every network's pooling.
 SIDE = 64
 

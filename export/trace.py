@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.errors import ToolError
 from export.graph import (
-    TOLERANCE,
     Probe,
     content_hash,
     precision_of,
@@ -33,6 +32,8 @@ from train.data.synth import scene
 from train.models.catalogue import MODELS
 
 OPSET = 18
+# Probabilities, 0..1, of the graph and of torch may differ by this before rounding.
+TOLERANCE = 1e-4
 # (tiles, height, width) that are compared with torch.
 SHAPES = ((1, 96, 160), (3, 64, 64))
 
@@ -117,7 +118,7 @@ def info_of(checkpoint: Checkpoint, hash_: str) -> EngineInfo:
 
 
 def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
-    """The checkpoint that `to_onnx` made a graph of, which must be in float32 and not joined.
+    """The checkpoint that `to_onnx` made a graph of, which must be in float32.
 
     Raises:
         ToolError: the graph is of a network outside the catalogue, or was rewritten since.
@@ -125,8 +126,8 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
     if info.model not in MODELS:
         raise ToolError(f"{info.model}: not in the catalogue, so its graph is no network in torch")
     rewritten = ToolError(
-        f"the graph of {info.model} does not hold its weights as torch has them: give one whose "
-        f"convolutions are in float32 and not joined"
+        f"the graph of {info.model} does not hold its weights as torch has them: export it again "
+        f"with --precision fp32"
     )
     if precision_of(model) != "fp32":
         raise rewritten

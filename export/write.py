@@ -27,7 +27,6 @@ from export.build import build_plan, targets_of
 from export.card import model_card
 from export.fp16 import fp16
 from export.graph import Probe, precision_of, read_graph
-from export.joins import faster
 from export.material import Material, of_folder, padded, rendered
 from export.search import as_on_gpu, choose
 from export.verify import Comparison, Judge, Run, Verification
@@ -304,22 +303,14 @@ def _graph(
     max_drop: float,
     report: Callable[[str], None],
 ) -> Graph:
-    """The network, `found` in one precision, in `precision`; joined where that is faster."""
+    """The network, `found` in one precision, in `precision`."""
     details: dict[str, Any] = {}
     notes: list[str] = []
     model = network.model
-    if found == "fp32":
-        report("timing joined convolutions")
-        model, ratio = faster(model, crops.held_out[0].image)
-        if ratio is not None:
-            details["joined_over_apart"] = ratio
-            notes.append(
-                f"joined convolutions take {ratio:.2f} of the time here: "
-                f"{'left apart' if model is network.model else 'joined'}"
-            )
+    if found != precision:
         if precision == "fp16":
             model = fp16(model)
-        elif precision == "int8":
+        else:
             report(f"calibrating INT8 on {len(crops.calibration)} crops")
             choice = choose(model, crops, judge, max_drop)
             model, details["int8"] = choice.model, choice.as_json()

@@ -79,6 +79,15 @@ def test_the_contract(exported: Path) -> None:
     assert all(isinstance(size, str) for size in image.shape[:3])
 
 
+def test_a_second_export_writes_the_same_bytes(
+    source: Path, exported: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / exported.name
+    result = run(source, "--precision", "fp32", "--out", again)
+    assert result.exit_code == 0, result.output
+    assert sha256(again) == sha256(exported)
+
+
 def test_uint8_is_cast_before_it_is_transposed(exported: Path) -> None:
     graph = onnx.load(exported).graph
     readers = [node.op_type for node in graph.node if "image" in node.input]
