@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from edge.engines.sidecar import Sidecar
 from export.verify import Verification
 from train.metrics import LABELS
 from train.models.spec import ModelSpec
+
+
+def card_path(engine: Path) -> Path:
+    """Where the model card of an engine file lies: X.md may belong to another X."""
+    return engine.with_name(f"{engine.name}.md")
 
 
 def model_card(

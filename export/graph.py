@@ -14,8 +14,9 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from edge.engines import shipped
 from edge.engines.engine import INPUT, EngineInfo
-from edge.errors import ToolError
+from edge.errors import BadArgumentError, ToolError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 # Side of the image that shapes are worked out for, px: a multiple of every network's pooling.
@@ -39,14 +40,23 @@ class ConvNode:
         return (2 * self.kernel**2 * self.cin + 1) * self.cout * self.pixels
 
 
+def check_is_file(path: Path) -> None:
+    """Raises BadArgumentError where there is no file to read a network from."""
+    if not path.is_file():
+        raise BadArgumentError(
+            f"{path}: no such file; give a .pt of 'train fit', an .onnx of export-trt, or one of "
+            f"{', '.join(shipped())}"
+        )
+
+
 def read_graph(path: Path) -> tuple[onnx.ModelProto, EngineInfo]:
     """An .onnx file that `export-trt` wrote.
 
     Raises:
-        ToolError: it is missing, damaged, or not ours.
+        BadArgumentError: there is no such file.
+        ToolError: it is damaged or not ours.
     """
-    if not path.is_file():
-        raise ToolError(f"{path}: no such file; give a .pt of 'train fit' or an .onnx of ours")
+    check_is_file(path)
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)

@@ -10,7 +10,7 @@ from edge.engines import open_engine
 from edge.engines.engine import EngineInfo
 from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
 from edge.engines.tensorrt import loaded, matching_flavour
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import ToolError
 from export.graph import conv_nodes, int8_share, precision_of, read_graph
 
 
@@ -18,13 +18,8 @@ def inspection(path: Path) -> str:
     """Facts about an .onnx or .trt, a line each.
 
     Raises:
-        BadArgumentError: there is no such file, or it is neither.
         ToolError: it is damaged or not ours.
     """
-    if not path.is_file():
-        raise BadArgumentError(f"{path}: no such file")
-    if path.suffix not in (".onnx", ".trt"):
-        raise BadArgumentError(f"{path}: neither an .onnx nor a .trt")
     lines = _onnx(path) if path.suffix == ".onnx" else _plan(path)
     return "\n".join(f"{name + ':':<14}{value}" for name, value in lines.items())
 

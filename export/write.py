@@ -24,9 +24,9 @@ from edge.errors import BadArgumentError, ToolError, needs
 from edge.files import replacing
 from edge.gpu import find_gpu
 from export.build import build_plan, targets_of
-from export.card import model_card
+from export.card import card_path, model_card
 from export.fp16 import fp16
-from export.graph import Probe, precision_of, read_graph
+from export.graph import Probe, check_is_file, precision_of, read_graph
 from export.material import Material, of_folder, padded, rendered
 from export.search import as_on_gpu, choose
 from export.verify import Comparison, Judge, Run, Verification
@@ -234,7 +234,7 @@ def export(
             else:
                 notes.append("the engine itself was not run: no GPU here that it is for")
         sidecar = replace(sidecar, verification={**asdict(verification), **graph.details})
-        with replacing(sidecar_path(out)) as described, replacing(out.with_suffix(".md")) as card:
+        with replacing(sidecar_path(out)) as described, replacing(card_path(out)) as card:
             sidecar.write(described)
             card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
     return Export(sidecar, verification, notes)
@@ -258,7 +258,8 @@ def open_source(path: Path) -> Source:
     """A checkpoint or an .onnx of ours.
 
     Raises:
-        ToolError: the file is missing, damaged or not ours; `network` raises it where the graph
+        BadArgumentError: there is no such file.
+        ToolError: it is damaged or not ours; `network` raises it where the graph
             says otherwise than torch.
     """
     if path.suffix == ".onnx":
@@ -268,6 +269,7 @@ def open_source(path: Path) -> Source:
     with needs("export"):
         from export.trace import EngineGraph, check_trace, to_onnx
         from train.checkpoint import load
+    check_is_file(path)
     checkpoint = load(path)
     spec = checkpoint.spec
 

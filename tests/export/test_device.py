@@ -48,7 +48,7 @@ def the_engine_has_a_row_of_its_own(folder: str) -> None:
     assert not any("was not run" in note for note in done.notes)
     assert read_sidecar(out).verification["comparisons"][2]["what"] == what[2]
     assert sorted(path.name for path in Path(folder).iterdir()) == [
-        "graph.onnx", "quarter.md", "quarter.trt", "quarter.trt.json",
+        "graph.onnx", "quarter.trt", "quarter.trt.json", "quarter.trt.md",
     ]  # fmt: skip
     assert "runs here:    yes" in inspection(out)
 

@@ -118,7 +118,7 @@ def test_the_engine_knows_the_weights(exported: Path) -> None:
 
 
 def test_the_card_says_what_it_is(exported: Path) -> None:
-    card = exported.with_suffix(".md").read_text(encoding="utf-8")
+    card = exported.with_name(f"{exported.name}.md").read_text(encoding="utf-8")
     assert "Quarter MultiResUNet" in card
     assert "44,571 parameters" in card
     assert re.search(r"\| torch, fp32 \| [01] \| 1.0000 \|", card)
@@ -177,6 +177,42 @@ def test_an_onnx_becomes_an_engine_without_torch(tmp_path: Path) -> None:
     again = run(out, "--precision", "int8", "--out", tmp_path / "int8.onnx")
     assert again.exit_code == 2
     assert "is fp16 already and cannot become int8" in again.output
+
+
+def test_a_shipped_model_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    monkeypatch.chdir(tmp_path)
+    shipped_card = shipped()["quarter_mrunet"].with_suffix(".md")
+    before = {path.name: path.stat().st_mtime_ns for path in shipped_card.parent.iterdir()}
+    result = run("quarter_mrunet", "--target", "rtx", "--frame", "64x64")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "quarter_mrunet.trt", "quarter_mrunet.trt.json", "quarter_mrunet.trt.md",
+    ]  # fmt: skip
+    assert {p.name: p.stat().st_mtime_ns for p in shipped_card.parent.iterdir()} == before
+
+
+def test_another_files_card_stays(exported: Path, tmp_path: Path) -> None:
+    """A copy of a shipped model, with its card, exported to .onnx and beside itself."""
+    source, card = tmp_path / "model.onnx", tmp_path / "model.md"
+    shutil.copy(exported, source)
+    card.write_text("the card of model.onnx", encoding="utf-8")
+    (tmp_path / "other.md").write_text("the card of other.trt", encoding="utf-8")
+    result = run(source, "--out", tmp_path / "other.onnx")
+    assert result.exit_code == 0, result.output
+    assert card.read_text(encoding="utf-8") == "the card of model.onnx"
+    assert (tmp_path / "other.md").read_text(encoding="utf-8") == "the card of other.trt"
+    assert "fp16" in (tmp_path / "other.onnx.md").read_text(encoding="utf-8")
+
+
+def test_inspect_takes_names_and_refuses_other_files(source: Path) -> None:
+    named = run("inspect", "quarter_mrunet")
+    assert named.exit_code == 0, named.output
+    assert "network:      quarter_mrunet" in named.output
+    for argument, words in (("absent", "nor one of half_mrunet"), (source, "no backend for .pt")):
+        refused = run("inspect", argument)
+        assert refused.exit_code == 2
+        assert words in refused.output
 
 
 def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: Path) -> None:
@@ -246,8 +282,9 @@ class RunsCode:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["absent.pt"], 1, "no such file"),
-        (["absent.onnx"], 1, "no such file"),
+        (["absent.pt"], 2, "no such file"),
+        (["absent.onnx"], 2, "no such file"),
+        (["absent"], 2, "or one of half_mrunet"),
         (["random.pt"], 1, "not a checkpoint"),
         (["random.onnx"], 1, "not an ONNX model"),
         (["foreign.onnx"], 1, "not an engine of this toolkit"),
@@ -344,7 +381,7 @@ export_trt()
 
 
 def test_a_full_disk_leaves_earlier_files_whole(tmp_path: Path, exported: Path) -> None:
-    names = ("engine.onnx", "engine.onnx.json", "engine.md")
+    names = ("engine.onnx", "engine.onnx.json", "engine.onnx.md")
     for name in names:
         (tmp_path / name).write_bytes(b"earlier")
     argv = ["export-trt", str(exported), "--out", str(tmp_path / "engine.onnx")]
