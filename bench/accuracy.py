@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from bench.detectors import Detector, Found, Model, find, find_by_fold, opened
 from bench.objects import TrueObjects, TruePoints
@@ -34,6 +33,7 @@ from bench.scores import (
     pixel_rows,
     total,
 )
+from bench.tables import table
 from edge.errors import BadArgumentError
 from train.precision_recall import THRESHOLDS_U8
 
@@ -87,7 +87,7 @@ class AccuracyResult:
     def as_text(self) -> str:
         """Tables and remarks, for a terminal."""
         parts = [f"{name} skipped: {why}" for name, why in self.skipped.items()]
-        head = ("threshold", "of 255")
+        head = ("detector", "threshold", "of 255")
         cells: list[tuple[object, ...]] = [
             (
                 m.name,
@@ -97,7 +97,8 @@ class AccuracyResult:
             )
             for m in self.models
         ]
-        parts.append(_table("models", ("of 255", "GFLOPs, 512x512", "ms/frame, 1440x1440"), cells))
+        columns = ["model", "of 255", "GFLOPs, 512x512", "ms/frame, 1440x1440"]
+        parts.append(_table("models", columns, cells))
         for name in dict.fromkeys(row.dataset for row in self.objects):
             cells = [
                 (
@@ -272,6 +273,4 @@ def _frame_times(
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [["by fold" if cell is None else str(cell) for cell in row] for row in rows]
-    align = ["left" if name in ("", "threshold") else "right" for name in ("", *head)]
-    table = tabulate(cells, ("", *head), disable_numparse=True, colalign=align)
-    return f"{title}\n{table}"
+    return f"{title}\n\n{table(head, cells, left=2 if 'threshold' in head else 1)}"

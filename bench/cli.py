@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +57,10 @@ def _show(
     click.echo(result.as_text())
     if json_path:
         write_json(json_path, {"machine": machine, **asdict(result)})
+
+
+def _progress(text: str) -> None:
+    click.echo(f"{text} ...", err=True)
 
 
 class Percent(click.FloatRange):
@@ -116,49 +118,24 @@ def bench(
         return
     with reported():
         with needs("bench"):
+            from bench.machine import describe
+            from bench.models import measure
             from bench.networks import ALL_MODELS
+            from bench.report import Report
             from train.models.catalogue import MODELS
         for key in models:
             if key not in MODELS:
                 raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")
         if out:
             new_folder(out)
-        _measure_models(ALL_MODELS if all_models else tuple(dict.fromkeys(models)), limit_s, out)
-
-
-def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from bench.machine import describe, in_words
-    from bench.models import measure
-    from bench.report import Report
-
-    machine = describe()  # before the load of the runs
-    columns = (
-        TimeElapsedColumn(),
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
-
-        report = Report(machine, measure(models, limit_s, progress))
-    if out:
-        report.write(out)
-    # A pipe or a file has no width, and tables are not to be cut there.
-    console = Console() if sys.stdout.isatty() else Console(width=240)
-    console.print(in_words(machine), highlight=False)
-    for table in report.as_tables():
-        console.print(table)
-    for remark in report.remarks():
-        console.print(remark, highlight=False)
-    if out:
-        click.echo(out / "report.html")
+        machine = describe()  # before the load of the runs
+        keys = ALL_MODELS if all_models else tuple(dict.fromkeys(models))
+        report = Report(machine, measure(keys, limit_s, _progress))
+        if out:
+            report.write(out)
+        click.echo(report.as_markdown(), nl=False)
+        if out:
+            click.echo(out / "report.html")
 
 
 @bench.command()
@@ -351,10 +328,7 @@ def accuracy(
         if plot:
             accuracy_plot.check(plot)
 
-        def progress(what: str) -> None:
-            click.echo(what, err=True)
-
-        result = measure(data, models, crossvals, plot is not None, progress)
+        result = measure(data, models, crossvals, plot is not None, _progress)
         _show(result, json_path)
         if plot:
             accuracy_plot.write(result, plot)
@@ -390,11 +364,12 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         out = folder / "results"
         click.echo(f"edge-run {' '.join(edge_arguments(clip, engine, out))}")
         counts = list(run_edge(clip, engine, out))
-        click.echo(f"\n{'frame':<8}{'true':>8}{'found':>8}{'missed':>8}{'false':>8}")
+        # No table: tabulate is not among the few packages that the demo needs.
         for index, frame in enumerate(counts):
-            click.echo(f"{index:<8}{frame.true:>8}{frame.tp:>8}{frame.fn:>8}{frame.fp:>8}")
+            click.echo(
+                f"frame {index}: found {frame.tp} of {frame.true}, {frame.fp} false positives"
+            )
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
-        click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
-        click.echo(f"\nfound {found} of {true} particles, {false} false positives")
+        click.echo(f"all: found {found} of {true} particles, {false} false positives")
         click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")

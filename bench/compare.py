@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from bench.models import Row
 from bench.report import Report
 from bench.sampling import MIN_RUNS
+from bench.tables import table
 from edge.errors import ToolError
 
 
@@ -60,8 +59,7 @@ class Comparison:
                 (c.row, c.what, f"{c.before:,.2f}", f"{c.after:,.2f}", f"{c.ratio - 1:+.1%}")
                 for c in changed
             ]
-            head = ("", "", "before", "after", "change")
-            lines.append(tabulate(cells, head, tablefmt="github", disable_numparse=True))
+            lines.append(table(("", "", "before", "after", "change"), cells, left=2))
         for where, rows in (("first", self.only_before), ("second", self.only_after)):
             if rows:
                 lines.append(f"only in the {where}: {'; '.join(rows)}")

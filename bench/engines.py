@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tabulate import tabulate
 
 from bench.networks import ALL_MODELS, FRAME_HW, SIDE, open_network
+from bench.tables import table
 from edge.engines.engine import OUTPUT
 from edge.engines.flavour import Flavour
 from export.build import build_plan
@@ -76,9 +76,8 @@ class EnginesResult:
             "ONNX, MB",
             "grey levels off",
         )
-        return f"{self.builder}, compute capability {', '.join(self.compute_capabilities)}\n\n" + (
-            tabulate(cells, head, tablefmt="github", disable_numparse=True)
-        )
+        capabilities = ", ".join(self.compute_capabilities)
+        return f"{self.builder}, compute capability {capabilities}\n\n{table(head, cells, left=2)}"
 
 
 def measure(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from bench.backends import write_plan
 from bench.machine import mb_per_1000_frames, memory_mb
 from bench.networks import ALL_MODELS, FRAME_HW, Network, open_network
+from bench.tables import table
 from edge.engines import open_engine
 from edge.engines.engine import Engine, through
 from edge.engines.flavour import Flavour
@@ -99,10 +99,9 @@ class GpuCheck:
             *("", "precision", "tiles", "build, s", "MB", "grey levels off"),
             *("frame p50, ms", "p99", "frames/s", "pipeline keeps"),
         )
-        table = tabulate(cells, head, tablefmt="github", disable_numparse=True)
         lines = (
             f"{self.gpu}, compute capability {self.compute_capability}; {self.device}",
-            table,
+            table(head, cells, left=3),
             f"memory: {self.mb_per_1000_frames:+.3f} MB in 1,000 small frames",
         )
         return "\n\n".join(lines)

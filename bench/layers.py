@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from bench.layer_names import IN, NCHWC, LayerNames, op_of
 from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
+from bench.tables import table
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, Region, Stream
 from edge.engines import engine_path
@@ -101,12 +101,11 @@ class LayersResult:
             for layer in sorted(self.layers, key=lambda layer: -layer.ms)
         ]
         head = ("layer", "part", "operator", "ms", "share", "GFLOP", "GFLOP/s")
-        align = ("left",) * 3 + ("right",) * 4
         lines = (
             f"{self.title}; medians of {self.runs} runs",
             f"a run takes {self.whole_ms:.3f} ms, {self.profiled_ms:.3f} ms while it is profiled; "
             f"the layers add up to {self.layers_ms:.3f} ms",
-            tabulate(cells, head, tablefmt="github", disable_numparse=True, colalign=align),
+            table(head, cells, left=3),
         )
         return "\n\n".join(lines)
 

@@ -123,12 +123,12 @@ class Subject:
 def measure(
     models: Sequence[str],
     limit_s: float,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> ModelsResult:
     """Measure `models`, keys of the catalogue, for at most `limit_s` a row and kind of time.
 
     Args:
-        progress: told the number of rows done, of all rows, and what is going on.
+        progress: told the networks that are measured next.
 
     Raises:
         ToolError: an export differs from torch, or memory cannot be read on this system.
@@ -137,14 +137,12 @@ def measure(
     grouped = [[key for key in group if key in models] for group in GROUPS]
     alone = [[key] for key in models if not any(key in group for group in grouped)]
     ways = [(backend, precision) for backend in backends for precision in backend.precisions]
-    total = len(models) * len(ways)
     rows: list[Row] = []
     references: list[float] = []
-    progress(0, total, "what the machine could reach")
     roofs = measure_roofs()
     for group in filter(None, (*grouped, *alone)):
-        say = functools.partial(progress, len(rows), total)
-        found, failed, reference_s = _measure_group(group, ways, limit_s, say)
+        progress(f"measuring {', '.join(group)}")
+        found, failed, reference_s = _measure_group(group, ways, limit_s)
         rows += found
         absent |= failed
         references.append(reference_s)
@@ -159,10 +157,7 @@ def measure(
 
 
 def _measure_group(
-    keys: Sequence[str],
-    ways: Sequence[tuple[Backend, str]],
-    limit_s: float,
-    say: Callable[[str], None],
+    keys: Sequence[str], ways: Sequence[tuple[Backend, str]], limit_s: float
 ) -> tuple[list[Row], dict[str, str], float]:
     """Rows of these networks by the `ways`, backends and precisions; what failed and why; and the
     median of the reference, s."""
@@ -172,11 +167,9 @@ def _measure_group(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for key in keys:
-            say(f"{key}: its graphs")
             network = open_network(key)
             for backend, precision in ways:
                 name = f"{key}, {backend.name} {precision}"
-                say(f"{name}: opening")
                 try:
                     subjects[name] = stack.enter_context(
                         _opened(network, backend, precision, image, folder)
@@ -191,17 +184,16 @@ def _measure_group(
             }
             tile = image[None, :TILE, :TILE]
             tasks["the reference"] = lambda: reference.run(tile)
-            tile_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: tiles"))
+            tile_times = in_turn(tasks, limit_s)
         tasks = {
             name: functools.partial(through, subject.frames, image)
             for name, subject in subjects.items()
         }
         warm = {name: subject.first_s for name, subject in subjects.items()}
-        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"), warm)
+        frame_times = in_turn(tasks, limit_s, warm)
         rows = []
         exact: dict[str, NDArray[np.uint8]] = {}
         for name, subject in subjects.items():
-            say(f"{name}: batches and memory")
             # The first of a network is torch in FP32.
             expected = exact.setdefault(subject.network.info.model, subject.mask)
             rows.append(_row(subject, tile_times[name], frame_times[name], expected, folder))

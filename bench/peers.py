@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from sahi.models.base import DetectionModel
 from sahi.predict import get_sliced_prediction
 from sahi.prediction import ObjectPrediction
-from tabulate import tabulate
 
 from bench.sampling import Samples, in_turn
+from bench.tables import table
 from edge import tiling
 from edge.engines import shipped
 from edge.engines.engine import INPUT, OUTPUT, through
@@ -150,7 +150,7 @@ def _table(title: str, rows: Sequence[Row]) -> str:
                 row.objects,
             )
         )
-    return tabulate(cells, head, tablefmt="github", disable_numparse=True)
+    return table(head, cells)
 
 
 def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> PeersResult:

@@ -1,4 +1,4 @@
-"""The report of `bench --all-models`: read, written, and shown on a terminal."""
+"""The report of `bench --all-models`, read and written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from tabulate import tabulate
-
 from bench import plots
 from bench.machine import in_words
 from bench.models import TILE, ModelsResult, Row
 from bench.paper import PaperRow
 from bench.roofline import Roofs
+from bench.tables import table
 from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
 from train.models.catalogue import MODELS
@@ -75,14 +73,13 @@ class Report:
 
     def as_markdown(self) -> str:
         """The tables and the machine."""
-        parts = [f"## {title}\n\n{as_markdown(cells)}" for title, cells in self._tables().items()]
+        parts = [f"## {title}\n\n{table(*cells)}" for title, cells in self._tables().items()]
         return "\n\n".join([in_words(self.machine), *parts, *self.remarks()]) + "\n"
 
     def as_html(self) -> str:
         """One page that needs no other file."""
         tables = [
-            f"<h2>{html.escape(title)}</h2>\n<div class=wide>"
-            f"{tabulate(cells[1], cells[0], tablefmt='html', disable_numparse=True)}</div>"
+            f"<h2>{html.escape(title)}</h2>\n<div class=wide>{table(*cells, style='html')}</div>"
             for title, cells in self._tables().items()
         ]
         pictures = [
@@ -102,18 +99,6 @@ class Report:
             f"\n{remarks}\n" + "\n".join((*tables, *pictures)) + f"\n<h2>Machine</h2>\n"
             f"<dl>{machine}</dl>\n</html>\n"
         )
-
-    def as_tables(self) -> list[Table]:
-        """For a terminal."""
-        found = []
-        for title, (head, lines) in self._tables().items():
-            table = Table(title=title, title_justify="left")
-            for index, name in enumerate(head):
-                table.add_column(name, justify="right" if index else "left")
-            for line in lines:
-                table.add_row(*line)
-            found.append(table)
-        return found
 
     def remarks(self) -> list[str]:
         """How the numbers are to be read, and what was not measured."""
@@ -244,9 +229,3 @@ def _flat(row: Row) -> dict[str, Any]:
         else:
             flat[field.name] = value
     return flat
-
-
-def as_markdown(cells: Cells) -> str:
-    head, lines = cells
-    align = ("left", *("right",) * (len(head) - 1))
-    return tabulate(lines, head, tablefmt="github", disable_numparse=True, colalign=align)

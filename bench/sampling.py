@@ -66,7 +66,6 @@ class Samples:
 def in_turn(
     tasks: Mapping[str, Callable[[], object]],
     limit_s: float,
-    progress: Callable[[str], None] = lambda _: None,
     warm: Mapping[str, float] | None = None,
 ) -> dict[str, Samples]:
     """Time every task, one run of each in turn, so that drift of the machine hits all alike.
@@ -76,17 +75,14 @@ def in_turn(
     unless these would take `PATIENCE` times as long.
 
     Args:
-        progress: told the name of each task before it runs.
         warm: tasks that ran before, and how long they took, s.
     """
     for name, task in tasks.items():
-        progress(name)
         _warm_up(task, limit_s, (warm or {}).get(name))
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     open_tasks = dict(tasks)
     while open_tasks:
         for name, task in list(open_tasks.items()):
-            progress(name)
             times = taken[name]
             times.append(seconds_of(task))
             if _is_done(times, limit_s):

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from bench.machine import memory_mb
+from bench.tables import table
 from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
 from train.data.photos import Photo
@@ -63,12 +64,12 @@ class TrainingResult:
     def as_text(self) -> str:
         """The result for a terminal."""
         pairs = zip(self.images_per_s, self.plain_images_per_s, strict=True)
-        return "\n".join(
+        rows = [(n, f"{a:.2f}", f"{b:.2f}", f"{a / b:.3f}") for n, (a, b) in enumerate(pairs, 1)]
+        rows.append(("median", "", "", f"{self.ratio:.3f}"))
+        return "\n\n".join(
             [
                 f"{self.model} on {self.device}, batch {self.batch}, crops {self.crop}x{self.crop}",
-                f"{'crops a second':<20}{'ours':>10}{'plain':>10}{'ratio':>10}",
-                *(f"{n:<20}{a:>10.2f}{b:>10.2f}{a / b:>10.3f}" for n, (a, b) in enumerate(pairs)),
-                f"{'median':<40}{self.ratio:>10.3f}",
+                table(("repeat", "ours, crops/s", "plain loop, crops/s", "ratio"), rows),
                 f"memory after each epoch {', '.join(f'{mb:.0f}' for mb in self.memory_mb)} MB; "
                 f"{self.memory_slope_mb:+.2f} MB an epoch in the last run",
             ]

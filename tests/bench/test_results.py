@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.report import as_markdown, paper_cells, read_report
+from bench.report import paper_cells, read_report
+from bench.tables import table
 from train.models.catalogue import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +22,13 @@ def result(name: str) -> Any:
 def test_the_networks() -> None:
     report = read_report(RESULTS / "models-cpu.json")
     for cells in (paper_cells(report.result.table_4), report.frames()):
-        for line in as_markdown(cells).splitlines():
+        for line in table(*cells).splitlines():
             assert line in README
 
 
-@pytest.mark.parametrize("table", ["frame", "tiling"])
-def test_the_peers(table: str) -> None:
-    for row in result("peers-cpu")[table]:
+@pytest.mark.parametrize("part", ["frame", "tiling"])
+def test_the_peers(part: str) -> None:
+    for row in result("peers-cpu")[part]:
         ms = row["ms"]["p50"]
         time = f"{ms / 1e3:.2f} s" if ms >= 1e3 else f"{ms:.1f} ms"
         levels = "" if row["max_grey_levels"] is None else f"{row['max_grey_levels']}"

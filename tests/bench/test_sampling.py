@@ -76,8 +76,8 @@ def test_a_very_slow_task_runs_once() -> None:
 
 def test_what_ran_before_is_not_warmed_up_again() -> None:
     calls = []
-    warm = {"slow": 0.02}
-    in_turn({"slow": lambda: (calls.append(0), time.sleep(0.02))}, 0.01, warm=warm)
+    warm = {"slow": 0.1}
+    in_turn({"slow": lambda: (calls.append(0), time.sleep(0.1))}, 0.06, warm=warm)
     assert len(calls) == MIN_RUNS - 1  # more would take three times the limit
 
 
