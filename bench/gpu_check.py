@@ -27,6 +27,7 @@ from edge.gpu import find_gpu
 from edge.latency import Stopwatch
 from edge.pipeline import Policy
 from edge.run import run
+from export.verify import max_abs_difference
 from export.write import planned_profile
 from train.data.synth import scene
 
@@ -207,7 +208,7 @@ def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
         batch=subject.profile.batch[1],
         build_s=round(subject.build_s, 2),
         engine_mb=round(subject.engine_mb, 3),
-        max_grey_levels=int(np.abs(found.astype(np.int16) - expected).max()),
+        max_grey_levels=int(max_abs_difference(found, expected)),
         frame_ms=clock.milliseconds()["frame"],
         engine_fps=round(_frames_per_second(engine, images), 2),
         pipeline_fps=summary.frames_per_second,

@@ -33,6 +33,7 @@ from edge.latency import Stopwatch
 from edge.particles import Particle, find_particles, particle_mask
 from export.graph import read_graph
 from export.trace import EngineGraph, from_onnx
+from export.verify import max_abs_difference
 from train.data.synth import scene
 from train.metrics import mask_iou
 
@@ -253,7 +254,7 @@ def _row(
 ) -> Row:
     difference = overlap = None
     if isinstance(output, np.ndarray):
-        difference = int(np.abs(output.astype(np.int16) - reference).max())
+        difference = int(max_abs_difference(output, reference))
         overlap = round(mask_iou(output >= level, reference >= level), 5)
         output = _particles(output, level)
     ratio = round(taken.median / ours.median, 3)

@@ -27,6 +27,7 @@ from export.graph import (
     producers_of,
     weights_of,
 )
+from export.verify import max_abs_difference
 from train.checkpoint import Checkpoint, Normalisation, exact_probability, probability
 from train.data.synth import scene
 from train.models.catalogue import MODELS
@@ -172,7 +173,7 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
         with torch.inference_mode():
             logits = reference.logits(torch.from_numpy(tiles))
             expected = exact_probability(logits, checkpoint.prior).numpy()
-        difference = float(np.abs(probe.run(tiles)[name] - expected).max())
+        difference = max_abs_difference(probe.run(tiles)[name], expected)
         if not difference <= TOLERANCE:  # a NaN is no agreement
             raise ToolError(
                 f"the exported graph differs from torch by {difference:.1e} in a probability "

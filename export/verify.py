@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from train.data.photos import Photo
 from train.metrics import NOTHING, Counts
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+
+
+def max_abs_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Largest absolute difference of two arrays of one shape; NaN where either holds one."""
+    # In float64, as uint8 would wrap around.
+    return float(np.abs(np.subtract(a, b, dtype=np.float64)).max())
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ class Judge:
         apart, both, either, scored = 0, 0, 0, NOTHING
         for crop, expected in zip(self._crops, self._maps, strict=True):
             found = run(crop.image[None])[0, 0]
-            apart = max(apart, int(np.abs(found.astype(np.int16) - expected).max()))
+            apart = max(apart, int(max_abs_difference(found, expected)))
             mask, expected_mask = self._mask(found) > 0, self._mask(expected) > 0
             both += int((mask & expected_mask).sum())
             either += int((mask | expected_mask).sum())

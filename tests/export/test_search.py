@@ -9,7 +9,7 @@ from export.calibration import METHODS
 from export.graph import Probe, conv_nodes, precision_of, read_graph
 from export.material import Material
 from export.search import Choice, choose
-from export.verify import Judge
+from export.verify import Judge, max_abs_difference
 from train.data.photos import Photo
 from train.data.synth import scene
 
@@ -96,3 +96,9 @@ def test_a_judge_knows_a_worse_engine(judge: Judge) -> None:
     assert other.max_grey_levels > 50
     assert other.mask_iou < 0.9
     assert other.drop == pytest.approx(judge.rw_f1 - other.rw_f1)
+
+
+def test_the_largest_difference_does_not_wrap_around() -> None:
+    low, high = np.uint8([[0, 9]]), np.uint8([[255, 8]])
+    assert max_abs_difference(low, high) == max_abs_difference(high, low) == 255
+    assert np.isnan(max_abs_difference(np.float32([np.nan, 1]), np.float32([0, 1])))
