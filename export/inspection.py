@@ -72,9 +72,9 @@ def _network(info: EngineInfo) -> dict[str, str]:
 
 
 def _checked(sidecar: Sidecar) -> str:
-    comparisons = sidecar.verification.get("comparisons", [])
-    drops = [f"{found['what']} {found['drop']:+.4f}" for found in comparisons]
-    return f"belongs to this file; drop of r.w. F1: {', '.join(drops) or 'not measured'}"
+    drops = [found["drop"] for found in sidecar.verification.get("comparisons", [])]
+    largest = f"{max(drops):+.4f}" if drops else "not measured"
+    return f"belongs to this file; largest drop of r.w. F1: {largest}"
 
 
 def _layers(path: Path, sidecar: Sidecar) -> str:
