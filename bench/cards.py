@@ -72,7 +72,8 @@ def section(result: Mapping[str, Any], model: str) -> str:
         ),
         "The labelled patches over thresholds:",
         table((*scores, "false positives a megapixel of clean sand"), points),
-        "Rendered scenes that `half_mrunet` does worst on; found green, missed blue, false red:",
+        "Rendered scenes that `half_mrunet` does worst on; true positives green, false negatives "
+        "blue, false positives red:",
         "![failures on rendered scenes](../../docs/failures.jpg)",
     ]
     return "\n\n".join(parts) + "\n"

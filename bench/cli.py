@@ -15,12 +15,12 @@ from edge.files import new_folder
 
 if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
-    from bench.delay import DelayResult
+    from bench.baselines import BaselinesResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
+    from bench.latency import LatencyResult
     from bench.layers import LayersResult
-    from bench.peers import PeersResult
     from bench.pipeline import PipelineResult
     from bench.training import TrainingResult
 
@@ -38,23 +38,23 @@ JSON = click.option(
 
 def _show(
     result: AccuracyResult
-    | DelayResult
+    | LatencyResult
     | EnergyResult
     | EnginesResult
     | GpuCheck
     | LayersResult
-    | PeersResult
+    | BaselinesResult
     | PipelineResult
     | TrainingResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
-    from bench.machine import describe, in_words
+    from bench.machine import describe, machine_info
     from edge.files import write_json
 
-    machine = describe()
-    click.echo(in_words(machine))
-    click.echo(result.as_text())
+    machine = machine_info()
+    click.echo(describe(machine))
+    click.echo(result.describe())
     if json_path:
         write_json(json_path, {"machine": machine, **asdict(result)})
 
@@ -64,7 +64,7 @@ def _progress(text: str) -> None:
 
 
 class Percent(click.FloatRange):
-    """A share such as 5%, as 5.0."""
+    """A percentage such as 5%, as 5.0."""
 
     def __init__(self) -> None:
         super().__init__(min=0)
@@ -81,7 +81,7 @@ class Percent(click.FloatRange):
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--all-models", is_flag=True, help="Every network on every backend here, beside Table 4."
+    "--all-models", is_flag=True, help="Every network on every backend here, and Table 4."
 )
 @click.option("--model", "models", multiple=True, help="This network only; may be repeated.")
 @click.option(
@@ -118,7 +118,7 @@ def bench(
         return
     with reported():
         with needs("bench"):
-            from bench.machine import describe
+            from bench.machine import machine_info
             from bench.models import measure
             from bench.networks import ALL_MODELS
             from bench.report import Report
@@ -128,7 +128,7 @@ def bench(
                 raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")
         if out:
             new_folder(out)
-        machine = describe()  # before the load of the runs
+        machine = machine_info()  # before the load of the runs
         keys = ALL_MODELS if all_models else tuple(dict.fromkeys(models))
         report = Report(machine, measure(keys, limit_s, _progress))
         if out:
@@ -143,15 +143,15 @@ def bench(
 @click.argument("after", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--fail-above", type=Percent(), help="Exit with 1 if anything got worse by more.")
 def compare(before: Path, after: Path, fail_above: float | None) -> None:
-    """What changed beyond noise between two report.json of bench --all-models."""
+    """Significant changes between two report.json of bench --all-models."""
     with reported():
         with needs("bench"):
             from bench.compare import compare as run
             from bench.report import read_report
         found = run(read_report(before), read_report(after))
-        click.echo(found.as_text())
+        click.echo(found.describe())
         if fail_above is not None and (worse := found.worse(fail_above)):
-            names = "; ".join(f"{c.row}: {c.what} {c.ratio - 1:+.1%}" for c in worse)
+            names = "; ".join(f"{c.row}: {c.metric} {c.ratio - 1:+.1%}" for c in worse)
             raise ToolError(f"{len(worse)} worse by more than {fail_above:g}%: {names}")
 
 
@@ -160,7 +160,7 @@ def compare(before: Path, after: Path, fail_above: float | None) -> None:
 @click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True)
 @JSON
 def energy(engine: str, seconds: float, json_path: Path | None) -> None:
-    """Joules a frame, where the GPU or the board tells its power."""
+    """Energy per frame in joules, where the GPU or the board measures its power."""
     with reported():
         with needs("bench"):
             from bench.energy import measure
@@ -173,21 +173,21 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also draw a flame picture, .svg or .png.",
+    help="Also draw a flame graph, .svg or .png.",
 )
 @JSON
 def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None) -> None:
-    """Where the time goes within a network: a table of its layers, the slowest first."""
+    """Profile a network: a table of its layers, the slowest first."""
     with reported():
         with needs("bench"):
-            from bench import flame
+            from bench import flame_graph
             from bench.layers import measure
         if picture:
-            flame.check(picture)
+            flame_graph.check(picture)
         result = measure(engine, runs)
         _show(result, json_path)
         if picture:
-            flame.write(result, picture)
+            flame_graph.write(result, picture)
             click.echo(picture)
 
 
@@ -199,14 +199,14 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Seconds that the runs of each way may take.",
+    help="Seconds that the runs of each baseline may take.",
 )
 @JSON
-def peers(model: str, limit_s: float, json_path: Path | None) -> None:
-    """Our frames beside others' ways: SAHI, a loop over 16 crops, torch, OpenVINO."""
+def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
+    """Compare a frame with baselines: SAHI, a loop over 16 crops, torch, OpenVINO."""
     with reported():
         with needs("peers"):
-            from bench.peers import measure
+            from bench.baselines import measure
         _show(measure(model, limit_s), json_path)
 
 
@@ -215,7 +215,7 @@ def peers(model: str, limit_s: float, json_path: Path | None) -> None:
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
 @JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
-    """How much of the engine's speed a run of edge-run keeps, on 1440x1440 JPEG photos."""
+    """Overhead of edge-run over the engine alone, on 1440x1440 JPEG photos."""
     with reported():
         with needs("cpu"):
             from bench.pipeline import measure
@@ -229,13 +229,13 @@ def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
 @click.option("--size", type=click.IntRange(min=32), default=256, show_default=True)
 @ENGINE
 @JSON
-def delay(
+def latency(
     fps: float, seconds: int, frames: int | None, size: int, engine: str, json_path: Path | None
 ) -> None:
-    """Age of a simulated camera's frames when their particles are known, and memory over time."""
+    """End-to-end latency from a simulated camera, and memory over time."""
     with reported():
         with needs("cpu"):
-            from bench.delay import measure
+            from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
 
 
@@ -245,7 +245,7 @@ def delay(
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @JSON
 def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> None:
-    """Training throughput beside a plain PyTorch loop, and memory over the epochs."""
+    """Training throughput against a plain PyTorch loop, and memory over the epochs."""
     with reported():
         with needs("bench"):
             from bench.training import measure
@@ -264,7 +264,7 @@ def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> N
 )
 @JSON
 def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) -> None:
-    """Build every network in three precisions: time, size, and how far from FP32."""
+    """Build every network in three precisions: time, size, and difference from FP32."""
     with reported():
         with needs("bench"):
             from bench.engines import measure
@@ -317,7 +317,7 @@ def accuracy(
     plot: Path | None,
     json_path: Path | None,
 ) -> None:
-    """How well models find particles in the real photos under DATA, beside classical filters.
+    """Score models and classical filters on the real photos under DATA.
 
     DATA holds sand/, sand_clean/, beads/ and mpnet/; those that are missing are left out.
     """
@@ -339,7 +339,7 @@ def accuracy(
 @click.option("--target", type=click.Choice(list(FLAVOURS)), default="native", show_default=True)
 @JSON
 def gpu_check(target: str, json_path: Path | None) -> None:
-    """All that needs a GPU: builds, runs, compares and times every engine; watches the memory."""
+    """All GPU checks: build, run, compare and time every engine; watch the memory."""
     with reported():
         with needs("bench"):
             from bench.gpu_check import measure
@@ -355,7 +355,7 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
-    """Render a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
+    """Render a belt clip into FOLDER, run edge-run on it, and compare with the ground truth."""
     with reported():
         with needs("cpu"):
             from bench.demo import edge_arguments, render_clip, run_edge
@@ -372,4 +372,6 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
         click.echo(f"all: found {found} of {true} particles, {false} false positives")
-        click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")
+        click.echo(
+            f"look at {out / 'overlays'} (visualisations) and {out / 'particles.csv'} (particles)"
+        )

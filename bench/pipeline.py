@@ -1,4 +1,4 @@
-"""What a run of edge-run costs besides the engine."""
+"""Overhead of edge-run over the engine alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PipelineResult:
     """`frames` JPEG frames of `side` x `side` px, twice: here, and in an edge-run of its own.
 
     Here: `alone_ms` is the median time of the engine on the tiles of a frame with nothing beside
-    it, over the same frames once before and once after the run; `latency_ms`, `age_ms` and
+    it, over the same frames once before and once after the run; `latency_ms`, `end_to_end_ms` and
     `frames_per_second` are of the run, as edge-run reports them; `efficiency` is what of the
     engine's own rate is left, 1 when the other stages cost nothing.
 
@@ -48,7 +48,7 @@ class PipelineResult:
     frames: int
     side: int
     latency_ms: dict[str, dict[str, float]]
-    age_ms: dict[str, float]
+    end_to_end_ms: dict[str, float]
     frames_per_second: float
     alone_ms: float
     efficiency: float
@@ -59,12 +59,12 @@ class PipelineResult:
     peak_memory_mb: float
     first_mask_s: float
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
         lines = [
             f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
-            latency.as_text({**self.latency_ms, "age": self.age_ms}),
-            f"{self.frames_per_second:.3f} frames a second, the engine alone "
+            latency.as_text({**self.latency_ms, "end to end": self.end_to_end_ms}),
+            f"{self.frames_per_second:.3f} FPS, the engine alone "
             f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
             f"efficiency {self.efficiency:.3f}",
             f"{self.tiles} tiles of {self.megapixels:.2f} megapixels in all, the paper's grid "
@@ -102,7 +102,7 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
         frames=frames,
         side=side,
         latency_ms=summary.latency_ms,
-        age_ms=summary.age_ms,
+        end_to_end_ms=summary.age_ms,
         frames_per_second=summary.frames_per_second,
         alone_ms=round(alone_s * 1e3, 3),
         efficiency=round(summary.frames_per_second * alone_s, 4),

@@ -1,4 +1,4 @@
-"""Does the framework cost anything? Training against a plain PyTorch loop, in one run."""
+"""Overhead of the training framework against a plain PyTorch loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """`repeats` of `epochs` epochs each, ours and a plain loop in turn.
+    """`repeats` of `epochs` epochs each, ours and a plain loop interleaved.
 
     `images_per_s` and `plain_images_per_s` hold a number a repeat, from the median of ten steps.
     `memory_mb` is resident memory after each epoch of all our runs, MB of 10**6 bytes.
@@ -61,7 +61,7 @@ class TrainingResult:
         last = self.memory_mb[-self.epochs :]
         return float(np.polyfit(range(len(last)), last, 1)[0])
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
         pairs = zip(self.images_per_s, self.plain_images_per_s, strict=True)
         rows = [(n, f"{a:.2f}", f"{b:.2f}", f"{a / b:.3f}") for n, (a, b) in enumerate(pairs, 1)]
@@ -77,7 +77,7 @@ class TrainingResult:
 
 
 def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
-    """Train `model` on painted photos, with `train.fit` and with a plain loop, in turn.
+    """Train `model` on rendered photos, with `train.fit` and with a plain loop, interleaved.
 
     Both augment, take the same crops and step by the same loss and optimiser; ours logs, validates
     and keeps checkpoints beside that, of which a step's time sees the logging only.
@@ -90,10 +90,10 @@ def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
     rng = np.random.default_rng(0)
     photos = []
     for number in range(PHOTOS):
-        painted = scene(rng, SIDE, SIDE, particles=10)
-        photos.append(Photo(str(number), painted.image, (painted.mask > 0).astype(np.uint8)))
+        rendered = scene(rng, SIDE, SIDE, particles=10)
+        photos.append(Photo(str(number), rendered.image, (rendered.mask > 0).astype(np.uint8)))
     ours, plain, memory = [], [], []
-    settings = Settings("painted", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
+    settings = Settings("rendered", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
@@ -121,7 +121,7 @@ def _images_per_s(logged: list[tuple[int, float]]) -> float:
 
 
 def _plain_loop(model: str, crops: Crops, photos: list[Photo], epochs: int) -> list[float]:
-    """What one would write without a framework; Unix time at the end of each step."""
+    """A loop without a framework; Unix time at the end of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(

@@ -34,19 +34,19 @@ def model_card(
         for key, value in training.items()
         if not isinstance(value, dict)
     )
-    findings = "".join(f"- {note}\n" for note in notes)
+    remarks = "".join(f"- {note}\n" for note in notes)
     return f"""# {spec.title if spec else info.model} (`{info.model}`), {sidecar.precision}
 
 {size}halo {info.halo} px, sizes in multiples of {info.multiple} px.
 {_made_for(sidecar)}
 Content hash of the network `{info.content_hash}`.
 
-## Beside the float network
+## Verification against the float network
 
-On {verification.crops} crops, {verification.pixels:,} pixels, against {verification.truth}:
+On {verification.crops} crops, {verification.pixels:,} pixels, against {verification.label_source}:
 
 {verification.as_table()}
-{findings}
+{remarks}
 ## Training
 
 {facts}
@@ -56,11 +56,11 @@ On {verification.crops} crops, {verification.pixels:,} pixels, against {verifica
 def _made_for(sidecar: Sidecar) -> str:
     if sidecar.profile is None:
         return "ONNX: any tile size and batch, in ONNX Runtime."
-    (height, width), (smallest, usual, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
+    (height, width), (smallest, optimum, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
     return (
-        f"TensorRT plan ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute capability "
-        f"{', '.join(sidecar.compute_capabilities)}):\n"
-        f"tiles of {height}x{width} px in batches of {smallest} to {largest}, usually {usual}."
+        f"TensorRT engine ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute "
+        f"capability {', '.join(sidecar.compute_capabilities)}):\n"
+        f"tiles of {height}x{width} px in batches of {smallest} to {largest}, optimum {optimum}."
     )
 
 

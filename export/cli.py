@@ -64,10 +64,13 @@ def export_trt() -> None:
     "photos",
     metavar="FOLDER",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Photos, with masks or without: half of them calibrate INT8, half are measured on.",
+    help="Photos, with masks or without: half calibrate INT8, half evaluate the engine.",
 )
 @click.option(
-    "--frame", metavar="HxW", callback=_size, help="Frames to plan for.  [default: 1440x1440]"
+    "--frame",
+    metavar="HxW",
+    callback=_size,
+    help="Frame size to plan tiles for.  [default: 1440x1440]",
 )
 @click.option(
     "--tile", metavar="HxW", callback=_size, help="Tiles of this size instead of the planned ones."
@@ -173,7 +176,7 @@ def build(
             photos=photos,
             max_drop=max_drop,
             target=engine_target,
-            report=lambda text: click.echo(f"{text} ...", err=True),
+            on_progress=lambda text: click.echo(f"{text} ...", err=True),
         )
         if triton:
             from export.triton import write_repository

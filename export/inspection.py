@@ -1,4 +1,4 @@
-"""What an engine file is, and whether this machine can run it."""
+"""Facts about an engine file, and whether this machine can run it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge.engines.engine import EngineInfo
 from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
 from edge.engines.tensorrt import loaded, matching_flavour
 from edge.errors import ToolError
-from export.graph import conv_nodes, int8_share, precision_of, read_graph
+from export.graph import conv_nodes, int8_fraction, precision_of, read_graph
 
 
 def inspection(path: Path) -> str:
@@ -33,8 +33,8 @@ def _onnx(path: Path) -> dict[str, str]:
         "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, ONNX opset "
         f"{model.opset_import[0].version}",
         **_network(info),
-        "precision": f"{precision_of(model)}, {int8_share(convs):.1%} of the convolutions' FLOPs "
-        f"in INT8",
+        "precision": f"{precision_of(model)}, {int8_fraction(convs):.1%} of the convolutions' "
+        f"FLOPs in INT8",
         "layers": ", ".join(f"{count} {kind}" for kind, count in operators.most_common()),
         "tiles": f"any multiple of {info.multiple} px, any batch",
         "sidecar": _checked(read_sidecar(path)) if has_sidecar else "none",
@@ -48,12 +48,12 @@ def _plan(path: Path) -> dict[str, str]:
     if profile is None:
         raise ToolError(f"{path}: its sidecar describes an .onnx; write the engine again")
     lines = {
-        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, plan of {sidecar.flavour} TensorRT "
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, engine of {sidecar.flavour} TensorRT "
         f"{sidecar.version}, built on {sidecar.device}",
         **_network(sidecar.info),
         "precision": sidecar.precision,
         "tiles": f"{profile.tile_hw[0]}x{profile.tile_hw[1]} px, {profile.batch[0]} to "
-        f"{profile.batch[2]} at a time, usually {profile.batch[1]}",
+        f"{profile.batch[2]} a batch, optimum {profile.batch[1]}",
         "GPUs": f"compute capability {', '.join(sidecar.compute_capabilities)}",
         "sidecar": _checked(sidecar),
     }

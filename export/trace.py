@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.errors import ToolError
 from export.graph import (
-    Probe,
+    ActivationHook,
     content_hash,
     precision_of,
     probability_tensor,
@@ -122,10 +122,12 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
     """The checkpoint that `to_onnx` made a graph of, which must be in float32.
 
     Raises:
-        ToolError: the graph is of a network outside the catalogue, or was rewritten since.
+        ToolError: the graph is of a network outside the model registry, or was rewritten since.
     """
     if info.model not in MODELS:
-        raise ToolError(f"{info.model}: not in the catalogue, so its graph is no network in torch")
+        raise ToolError(
+            f"{info.model}: not in the model registry, so torch cannot rebuild its graph"
+        )
     rewritten = ToolError(
         f"the graph of {info.model} does not hold its weights as torch has them: export it again "
         f"with --precision fp32"
@@ -166,14 +168,14 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     """
     reference = EngineGraph(checkpoint).eval()
     name = probability_tensor(model)
-    probe = Probe(model, [name])
+    hook = ActivationHook(model, [name])
     rng = np.random.default_rng(0)
     for count, height, width in SHAPES:
         tiles = np.stack([scene(rng, height, width, particles=20).image for _ in range(count)])
         with torch.inference_mode():
             logits = reference.logits(torch.from_numpy(tiles))
             expected = exact_probability(logits, checkpoint.prior).numpy()
-        difference = max_abs_difference(probe.run(tiles)[name], expected)
+        difference = max_abs_difference(hook.run(tiles)[name], expected)
         if not difference <= TOLERANCE:  # a NaN is no agreement
             raise ToolError(
                 f"the exported graph differs from torch by {difference:.1e} in a probability "

@@ -45,7 +45,7 @@ def test_a_card_gets_its_section_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_failures_are_told_apart() -> None:
-    truth, found = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
-    for mask, x in ((truth, 5), (found, 6), (truth, 20), (found, 33)):
+    true_mask, found = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+    for mask, x in ((true_mask, 5), (found, 6), (true_mask, 20), (found, 33)):
         cv2.circle(mask, (x, 20), 2, 255, -1)
-    assert failures.failures(truth, found) == ([2], [2])
+    assert failures.failures(true_mask, found) == ([2], [2])

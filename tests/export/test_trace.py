@@ -41,7 +41,7 @@ def test_shipped_weights_run_in_torch(name: str) -> None:
 
 def test_graphs_that_are_no_network_in_torch(traced) -> None:
     model, info, _ = traced("quarter_mrunet")
-    with pytest.raises(ToolError, match="own: not in the catalogue"):
+    with pytest.raises(ToolError, match="own: not in the model registry"):
         from_onnx(model, replace(info, model="own"))
     renamed = onnx.ModelProto()
     renamed.CopyFrom(model)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-import export.material
+import export.calibration_data
 import export.trace
 from edge.engines import open_engine, shipped
 from edge.engines.sidecar import read_sidecar, sha256
@@ -28,13 +28,13 @@ from train.checkpoint import load
 
 # Crops to measure on: what the tests below look at does not depend on how many there are.
 FEW = 8
-FEW_IN_A_PROCESS = f"import export.material; export.material.CROPS = {FEW}\n"
+FEW_IN_A_PROCESS = f"import export.calibration_data; export.calibration_data.CROPS = {FEW}\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_crops() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export.material, "CROPS", FEW)
+        patch.setattr(export.calibration_data, "CROPS", FEW)
         yield
 
 
@@ -65,7 +65,7 @@ def engine(source: Path) -> Path:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     result = run(source, "--target", "rtx", "--frame", "300x200", "--compute-capability", "8.6")
     assert result.exit_code == 0, result.output
-    assert "fp16, rounded as on a GPU" in result.output
+    assert "fp16, FP16 emulation" in result.output
     return source.with_suffix(".trt")
 
 
@@ -135,9 +135,9 @@ def test_the_sidecar_belongs_to_the_engine(engine: Path, source: Path) -> None:
     assert sidecar.profile is not None
     assert sidecar.profile.tile_hw == (300, 200)
     assert sidecar.profile.batch == (1, 1, 1)
-    compared = [found["what"] for found in sidecar.verification["comparisons"]]
+    compared = [found["name"] for found in sidecar.verification["comparisons"]]
     assert len(compared) == 3
-    assert sidecar.verification["truth"] == "rendered scenes"
+    assert sidecar.verification["label_source"] == "rendered scenes"
 
 
 def test_the_engine_file_is_a_plan_and_nothing_else(engine: Path) -> None:
@@ -232,8 +232,8 @@ def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: P
     assert "of the convolutions' FLOPs" in result.output
     assert "broken.jpg: not a readable image" in result.output
     sidecar = read_sidecar(out)
-    assert sidecar.verification["int8"]["int8_share"] > 0.5
-    assert "rendered on photos" in sidecar.verification["truth"]
+    assert sidecar.verification["int8"]["int8_fraction"] > 0.5
+    assert "rendered on photos" in sidecar.verification["label_source"]
     served = tmp_path / "triton" / "int8" / "1" / "model.onnx"
     assert sha256(served) == sidecar.engine_sha256
 
