@@ -1,5 +1,5 @@
-"""How well networks and filters find particles in real photos: labelled patches, clean sand, beads
-and stained microplastics."""
+"""Scores of networks and filters on real photos: labelled patches, clean sand, beads and stained
+microplastics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from bench.detectors import Detector, Found, Model, find, find_by_fold, opened
 from bench.objects import TrueObjects, TruePoints
 from bench.real_sets import BEADS, CLEAN, MPNET, SAND, clean, labelled_patches, masked, whole
-from bench.sampling import in_turn
+from bench.sampling import interleaved
 from bench.scores import (
     BEST_HERE,
     SHIPPED,
@@ -34,6 +33,7 @@ from bench.scores import (
     pixel_rows,
     total,
 )
+from bench.tables import table
 from edge.errors import BadArgumentError
 from train.precision_recall import THRESHOLDS_U8
 
@@ -84,10 +84,10 @@ class AccuracyResult:
     curves: dict[str, dict[str, list[CurvePoint]]]
     skipped: dict[str, str]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """Tables and remarks, for a terminal."""
         parts = [f"{name} skipped: {why}" for name, why in self.skipped.items()]
-        head = ("threshold", "of 255")
+        head = ("detector", "choice", "threshold (0-255)")
         cells: list[tuple[object, ...]] = [
             (
                 m.name,
@@ -97,7 +97,8 @@ class AccuracyResult:
             )
             for m in self.models
         ]
-        parts.append(_table("models", ("of 255", "GFLOPs, 512x512", "ms/frame, 1440x1440"), cells))
+        columns = ["model", "threshold (0-255)", "GFLOPs, 512x512", "ms/frame, 1440x1440"]
+        parts.append(_table("models", columns, cells))
         for name in dict.fromkeys(row.dataset for row in self.objects):
             cells = [
                 (
@@ -152,7 +153,7 @@ def measure(
         models: engine files, checkpoints (.pt), or names of shipped models.
         crossvals: folders of `train crossval` on "beads" or "mpnet", by set.
         timed: whether to time a frame in each model that is an engine file.
-        progress: told what begins.
+        progress: called with each step as it begins.
 
     Raises:
         BadArgumentError: a model is not there or two have one name, or `data` holds no set.
@@ -219,10 +220,10 @@ def _score_clean(
     detectors: list[tuple[Detector, str, int]] = [(n, SHIPPED, n.threshold_u8) for n in networks]
     detectors += [(best.filter, f"best on {SAND}", best.threshold_u8) for best in filters]
     rates = {}
-    for detector, choice, level in detectors:
+    for detector, choice, threshold_u8 in detectors:
         found = find(detector, windows)
-        result.clean.append(clean_row(found, windows, choice, level))
-        rates[detector.name] = clean_rates(found, windows, sorted({*THRESHOLDS_U8, level}))
+        result.clean.append(clean_row(found, windows, choice, threshold_u8))
+        rates[detector.name] = clean_rates(found, windows, sorted({*THRESHOLDS_U8, threshold_u8}))
     return rates
 
 
@@ -250,28 +251,26 @@ def _score_masked(
 
 def _points(objects: CountsAt, rates: Mapping[int, float]) -> list[CurvePoint]:
     points = []
-    for level, counts in objects.items():
+    for threshold_u8, counts in objects.items():
         summed = total(counts)
-        rate = round(rates[level], 2) if level in rates else None
+        rate = round(rates[threshold_u8], 2) if threshold_u8 in rates else None
         recall, precision, f1 = (
             round(score, 4) for score in (summed.recall(), summed.precision(), summed.f1())
         )
-        points.append(CurvePoint(level, recall, precision, f1, rate))
+        points.append(CurvePoint(threshold_u8, recall, precision, f1, rate))
     return points
 
 
 def _frame_times(
     networks: Sequence[Model], progress: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
-    """Of each model from an engine file on one frame, taken in turn."""
+    """Of each model from an engine file on one frame, interleaved."""
     frame = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), np.uint8)
     tasks = {n.name: lambda n=n: n(frame) for n in networks if n.exported}
     progress(f"a frame of {FRAME_HW[1]}x{FRAME_HW[0]} in {len(tasks)} models")
-    return {name: samples.as_json() for name, samples in in_turn(tasks, LIMIT_S).items()}
+    return {name: samples.as_json() for name, samples in interleaved(tasks, LIMIT_S).items()}
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [["by fold" if cell is None else str(cell) for cell in row] for row in rows]
-    align = ["left" if name in ("", "threshold") else "right" for name in ("", *head)]
-    table = tabulate(cells, ("", *head), disable_numparse=True, colalign=align)
-    return f"{title}\n{table}"
+    return f"{title}\n\n{table(head, cells, left=2 if 'choice' in head else 1)}"

@@ -1,4 +1,4 @@
-"""A picture of `bench accuracy`: recall against false positives, F1 against FLOPs and time."""
+"""Plot of `bench accuracy`: recall against false positives, F1 against FLOPs and time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(path: Path) -> None:
 
 
 def write(result: AccuracyResult, path: Path) -> None:
-    """The picture as .svg or .png, by the suffix of `path`.
+    """The plot as .svg or .png, by the suffix of `path`.
 
     Raises:
         BadArgumentError: it has another suffix.
@@ -67,8 +67,8 @@ def _curves(axes: Axes, result: AccuracyResult) -> None:
         ]
         style = "-" if name in shipped else ":"
         axes.plot([p[0] for p in known], [p[1] for p in known], style, color=colour, label=name)
-        for rate, recall, level in known:
-            if level == shipped.get(name):
+        for rate, recall, threshold_u8 in known:
+            if threshold_u8 == shipped.get(name):
                 axes.plot(rate, recall, "o", color=colour)
     # Linear near 0, as a threshold may leave no false positive at all.
     axes.set_xscale("symlog", linthresh=1)

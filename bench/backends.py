@@ -1,4 +1,4 @@
-"""The ways to run a network on this machine, and why the others are absent."""
+"""The backends of this machine, and why the others are unavailable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 import onnxruntime
 import torch
 
-from bench.networks import Network
+from bench.networks import BenchNetwork
 from bench.torch_engine import TorchEngine
 from edge.engines.engine import Engine
 from edge.engines.flavour import FLAVOURS, TITLES, Flavour, open_flavour
@@ -29,13 +29,13 @@ from train.checkpoint import save
 
 @dataclass(frozen=True)
 class Backend:
-    """One way to run a network.
+    """A runtime for networks.
 
     Attributes:
         kind: of file that it runs.
         precisions: of `PRECISIONS`, those that it has.
         opener: for a precision, what opens an engine at a path; it can be pickled.
-        flavour: TensorRT that builds its plans; None for others.
+        flavour: TensorRT that builds its engines; None for others.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Backend:
     flavour: Flavour | None = None
 
     def runs(self, engine: Engine) -> bool:
-        """Whether this runs `engine`: ONNX Runtime falls back to another without a word."""
+        """Whether this runs `engine`: ONNX Runtime falls back to another silently."""
         return self.kind != "onnx" or self.name.rpartition(" ")[2] in engine.device
 
-    def write(self, network: Network, precision: str, profile: Profile, folder: Path) -> Path:
+    def write(self, network: BenchNetwork, precision: str, profile: Profile, folder: Path) -> Path:
         """What an `opener` takes, in `folder`; `profile` is for a plan, the others take any tiles.
 
         Raises:
@@ -65,7 +65,7 @@ class Backend:
 
 
 def write_plan(
-    network: Network, precision: str, flavour: Flavour, profile: Profile, path: Path
+    network: BenchNetwork, precision: str, flavour: Flavour, profile: Profile, path: Path
 ) -> float:
     """Build the plan of a network for the GPU that is here, with its sidecar; seconds it took.
 
@@ -92,13 +92,13 @@ def write_plan(
 
 
 def find_backends() -> tuple[list[Backend], dict[str, str]]:
-    """What runs here, and the names of what does not, with the reason."""
+    """The backends that run here, and the reason by the name of each that does not."""
     present: list[Backend] = []
-    absent: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
     on_gpu = ("fp32", "fp16") if torch.cuda.is_available() else ("fp32",)
     for name, compiled in (("torch eager", False), ("torch compiled", True)):
         if compiled and (reason := _cannot_compile()):
-            absent[name] = reason
+            unavailable[name] = reason
             continue
         opener = functools.partial(_torch, compiled)
         present.append(Backend(name, "pt", on_gpu, opener))
@@ -108,18 +108,18 @@ def find_backends() -> tuple[list[Backend], dict[str, str]]:
             opener = functools.partial(_onnx, provider)
             present.append(Backend(name, "onnx", PRECISIONS, opener))
         else:
-            absent[name] = f"this ONNX Runtime has no {provider}"
+            unavailable[name] = f"this ONNX Runtime has no {provider}"
     for key in FLAVOURS:
         try:
             flavour = open_flavour(key)
         except ToolError as error:
-            absent[TITLES[key]] = str(error)
+            unavailable[TITLES[key]] = str(error)
             continue
         if find_gpu() is None:
-            absent[TITLES[key]] = "there is no GPU here (or no driver for it)"
+            unavailable[TITLES[key]] = "there is no GPU here (or no driver for it)"
             continue
         present.append(Backend(TITLES[key], "trt", PRECISIONS, lambda _: TensorRtEngine, flavour))
-    return present, absent
+    return present, unavailable
 
 
 def _torch(compiled: bool, precision: str) -> Callable[[Path], Engine]:

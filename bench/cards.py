@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from bench.scores import Estimate
+from bench.tables import table
 from edge.engines import WEIGHTS
 from edge.errors import ToolError, reported
 from edge.files import replacing
@@ -39,45 +40,43 @@ def section(result: Mapping[str, Any], model: str) -> str:
     """
     if model not in [row["name"] for row in result["models"]]:
         raise ToolError(f"{model}: not in this result of 'bench accuracy'; measure it too")
-    lines = [
-        TITLE,
-        "",
-        "Objects matched one to one, at most 3 px apart; 95% intervals in brackets.",
-        "",
+    rows = [
+        (
+            row["dataset"],
+            f"{row['threshold_u8'] / 255:.3f} ({row['choice']})",
+            *(Estimate(**row[key]) for key in ("recall", "precision", "f1")),
+        )
+        for row in result["objects"]
+        if row["detector"] == model
     ]
-    lines += ["| set | threshold | recall | precision | F1 |", "|---|---|---|---|---|"]
-    for row in result["objects"]:
-        if row["detector"] == model:
-            scores = (str(Estimate(**row[key])) for key in ("recall", "precision", "f1"))
-            threshold = f"{row['threshold_u8'] / 255:.3f} ({row['choice']})"
-            lines.append(f"| {row['dataset']} | {threshold} | {' | '.join(scores)} |")
-    for row in result["clean"]:
-        if row["detector"] == model:
-            lines += [
-                "",
-                f"On {row['megapixels']:.1f} megapixels of sand and gravel without plastic it "
-                f"marks {Estimate(**row['per_megapixel'])} objects a megapixel at the shipped "
-                f"threshold.",
-            ]
-    curve = result["curves"].get("sand", {}).get(model, [])
-    lines += ["", "The labelled patches over thresholds:", ""]
-    lines += ["| threshold | recall | precision | F1 | false positives a megapixel of clean sand |",
-              "|---|---|---|---|---|"]  # fmt: skip
-    for point in (p for p in curve[::CURVE_STEP] if p["recall"]):
-        rate = point["false_positives_per_megapixel"]
-        scores = (f"{point[key]:.3f}" for key in ("recall", "precision", "f1"))
-        cells = [
+    points = [
+        (
             f"{point['threshold_u8'] / 255:.3f}",
-            *scores,
+            *(f"{point[key]:.3f}" for key in ("recall", "precision", "f1")),
             "" if rate is None else f"{rate:.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "Rendered scenes that `half_mrunet` does worst on; found green, missed blue, false red:",
+        )
+        for point in result["curves"].get("sand", {}).get(model, [])[::CURVE_STEP]
+        for rate in (point["false_positives_per_megapixel"],)
+        if point["recall"]
     ]
-    lines += ["", "![failures on rendered scenes](../../docs/failures.jpg)", ""]
-    return "\n".join(lines)
+    scores = ("threshold", "recall", "precision", "F1")
+    parts = [
+        TITLE,
+        "Objects matched one to one, at most 3 px apart; 95% intervals in brackets.",
+        table(("set", *scores), rows, left=2),
+        *(
+            f"On {row['megapixels']:.1f} megapixels of sand and gravel without plastic it marks "
+            f"{Estimate(**row['per_megapixel'])} objects a megapixel at the shipped threshold."
+            for row in result["clean"]
+            if row["detector"] == model
+        ),
+        "The labelled patches over thresholds:",
+        table((*scores, "false positives a megapixel of clean sand"), points),
+        "Rendered scenes that `half_mrunet` does worst on; true positives green, false negatives "
+        "blue, false positives red:",
+        "![failures on rendered scenes](../../docs/failures.jpg)",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 @click.command()

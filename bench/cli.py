@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +15,12 @@ from edge.files import new_folder
 
 if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
-    from bench.delay import DelayResult
+    from bench.baselines import BaselinesResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
+    from bench.latency import LatencyResult
     from bench.layers import LayersResult
-    from bench.peers import PeersResult
     from bench.pipeline import PipelineResult
     from bench.training import TrainingResult
 
@@ -40,29 +38,33 @@ JSON = click.option(
 
 def _show(
     result: AccuracyResult
-    | DelayResult
+    | LatencyResult
     | EnergyResult
     | EnginesResult
     | GpuCheck
     | LayersResult
-    | PeersResult
+    | BaselinesResult
     | PipelineResult
     | TrainingResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
-    from bench.machine import describe, in_words
+    from bench.machine import describe, machine_info
     from edge.files import write_json
 
-    machine = describe()
-    click.echo(in_words(machine))
-    click.echo(result.as_text())
+    machine = machine_info()
+    click.echo(describe(machine))
+    click.echo(result.describe())
     if json_path:
         write_json(json_path, {"machine": machine, **asdict(result)})
 
 
+def _progress(text: str) -> None:
+    click.echo(f"{text} ...", err=True)
+
+
 class Percent(click.FloatRange):
-    """A share such as 5%, as 5.0."""
+    """A percentage such as 5%, as 5.0."""
 
     def __init__(self) -> None:
         super().__init__(min=0)
@@ -79,7 +81,7 @@ class Percent(click.FloatRange):
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--all-models", is_flag=True, help="Every network on every backend here, beside Table 4."
+    "--all-models", is_flag=True, help="Every network on every backend here, and Table 4."
 )
 @click.option("--model", "models", multiple=True, help="This network only; may be repeated.")
 @click.option(
@@ -117,49 +119,24 @@ def bench(
         return
     with reported():
         with needs("bench"):
+            from bench.machine import machine_info
+            from bench.models import measure
             from bench.networks import ALL_MODELS
+            from bench.report import Report
             from train.models.registry import MODELS
         for key in models:
             if key not in MODELS:
                 raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")
         if out:
             new_folder(out)
-        _measure_models(ALL_MODELS if all_models else tuple(dict.fromkeys(models)), limit_s, out)
-
-
-def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from bench.machine import describe, in_words
-    from bench.models import measure
-    from bench.report import Report
-
-    machine = describe()  # before the load of the runs
-    columns = (
-        TimeElapsedColumn(),
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
-
-        report = Report(machine, measure(models, limit_s, progress))
-    if out:
-        report.write(out)
-    # A pipe or a file has no width, and tables are not to be cut there.
-    console = Console() if sys.stdout.isatty() else Console(width=240)
-    console.print(in_words(machine), highlight=False)
-    for table in report.as_tables():
-        console.print(table)
-    for remark in report.remarks():
-        console.print(remark, highlight=False)
-    if out:
-        click.echo(out / "report.html")
+        machine = machine_info()  # before the load of the runs
+        keys = ALL_MODELS if all_models else tuple(dict.fromkeys(models))
+        report = Report(machine, measure(keys, limit_s, _progress))
+        if out:
+            report.write(out)
+        click.echo(report.as_markdown(), nl=False)
+        if out:
+            click.echo(out / "report.html")
 
 
 @bench.command()
@@ -167,15 +144,15 @@ def _measure_models(models: Sequence[str], limit_s: float, out: Path | None) -> 
 @click.argument("after", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--fail-above", type=Percent(), help="Exit with 1 if anything got worse by more.")
 def compare(before: Path, after: Path, fail_above: float | None) -> None:
-    """What changed beyond noise between two report.json of bench --all-models."""
+    """Significant changes between two report.json of bench --all-models."""
     with reported():
         with needs("bench"):
             from bench.compare import compare as run
             from bench.report import read_report
         found = run(read_report(before), read_report(after))
-        click.echo(found.as_text())
+        click.echo(found.describe())
         if fail_above is not None and (worse := found.worse(fail_above)):
-            names = "; ".join(f"{c.row}: {c.what} {c.ratio - 1:+.1%}" for c in worse)
+            names = "; ".join(f"{c.row}: {c.metric} {c.ratio - 1:+.1%}" for c in worse)
             raise ToolError(f"{len(worse)} worse by more than {fail_above:g}%: {names}")
 
 
@@ -184,7 +161,7 @@ def compare(before: Path, after: Path, fail_above: float | None) -> None:
 @click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True)
 @JSON
 def energy(engine: str, seconds: float, json_path: Path | None) -> None:
-    """Joules a frame, where the GPU or the board tells its power."""
+    """Energy per frame in joules, where the GPU or the board measures its power."""
     with reported():
         with needs("bench"):
             from bench.energy import measure
@@ -197,21 +174,21 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also draw a flame picture, .svg or .png.",
+    help="Also draw a flame graph, .svg or .png.",
 )
 @JSON
 def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None) -> None:
-    """Where the time goes within a network: a table of its layers, the slowest first."""
+    """Profile a network: a table of its layers, the slowest first."""
     with reported():
         with needs("bench"):
-            from bench import flame
+            from bench import flame_graph
             from bench.layers import measure
         if picture:
-            flame.check(picture)
+            flame_graph.check(picture)
         result = measure(engine, runs)
         _show(result, json_path)
         if picture:
-            flame.write(result, picture)
+            flame_graph.write(result, picture)
             click.echo(picture)
 
 
@@ -223,14 +200,14 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Seconds that the runs of each way may take.",
+    help="Seconds that the runs of each baseline may take.",
 )
 @JSON
-def peers(model: str, limit_s: float, json_path: Path | None) -> None:
-    """Our frames beside others' ways: SAHI, a loop over 16 crops, torch, OpenVINO."""
+def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
+    """Compare a frame with baselines: SAHI, a loop over 16 crops, torch, OpenVINO."""
     with reported():
         with needs("peers"):
-            from bench.peers import measure
+            from bench.baselines import measure
         _show(measure(model, limit_s), json_path)
 
 
@@ -239,7 +216,7 @@ def peers(model: str, limit_s: float, json_path: Path | None) -> None:
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
 @JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
-    """How much of the engine's speed a run of edge-run keeps, on 1440x1440 JPEG photos."""
+    """Overhead of edge-run over the engine alone, on 1440x1440 JPEG photos."""
     with reported():
         with needs("cpu"):
             from bench.pipeline import measure
@@ -253,13 +230,13 @@ def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
 @click.option("--size", type=click.IntRange(min=32), default=256, show_default=True)
 @ENGINE
 @JSON
-def delay(
+def latency(
     fps: float, seconds: int, frames: int | None, size: int, engine: str, json_path: Path | None
 ) -> None:
-    """Age of a simulated camera's frames when their particles are known, and memory over time."""
+    """End-to-end latency from a simulated camera, and memory over time."""
     with reported():
         with needs("cpu"):
-            from bench.delay import measure
+            from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
 
 
@@ -269,7 +246,7 @@ def delay(
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @JSON
 def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> None:
-    """Training throughput beside a plain PyTorch loop, and memory over the epochs."""
+    """Training throughput against a plain PyTorch loop, and memory over the epochs."""
     with reported():
         with needs("bench"):
             from bench.training import measure
@@ -288,7 +265,7 @@ def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> N
 )
 @JSON
 def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) -> None:
-    """Build every network in three precisions: time, size, and how far from FP32."""
+    """Build every network in three precisions: time, size, and difference from FP32."""
     with reported():
         with needs("bench"):
             from bench.engines import measure
@@ -341,7 +318,7 @@ def accuracy(
     plot: Path | None,
     json_path: Path | None,
 ) -> None:
-    """How well models find particles in the real photos under DATA, beside classical filters.
+    """Score models and classical filters on the real photos under DATA.
 
     DATA holds sand/, sand_clean/, beads/ and mpnet/; those that are missing are left out.
     """
@@ -352,10 +329,7 @@ def accuracy(
         if plot:
             accuracy_plot.check(plot)
 
-        def progress(what: str) -> None:
-            click.echo(what, err=True)
-
-        result = measure(data, models, crossvals, plot is not None, progress)
+        result = measure(data, models, crossvals, plot is not None, _progress)
         _show(result, json_path)
         if plot:
             accuracy_plot.write(result, plot)
@@ -366,7 +340,7 @@ def accuracy(
 @click.option("--target", type=click.Choice(list(FLAVOURS)), default="native", show_default=True)
 @JSON
 def gpu_check(target: str, json_path: Path | None) -> None:
-    """All that needs a GPU: builds, runs, compares and times every engine; watches the memory."""
+    """All GPU checks: build, run, compare and time every engine; watch the memory."""
     with reported():
         with needs("bench"):
             from bench.gpu_check import measure
@@ -382,7 +356,7 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
-    """Render a belt clip into FOLDER, run edge-run on it, and hold its count against the truth."""
+    """Render a belt clip into FOLDER, run edge-run on it, and compare with the ground truth."""
     with reported():
         with needs("cpu"):
             from bench.demo import edge_arguments, render_clip, run_edge
@@ -391,11 +365,14 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
         out = folder / "results"
         click.echo(f"edge-run {' '.join(edge_arguments(clip, engine, out))}")
         counts = list(run_edge(clip, engine, out))
-        click.echo(f"\n{'frame':<8}{'true':>8}{'found':>8}{'missed':>8}{'false':>8}")
+        # No table: tabulate is not among the few packages that the demo needs.
         for index, frame in enumerate(counts):
-            click.echo(f"{index:<8}{frame.true:>8}{frame.tp:>8}{frame.fn:>8}{frame.fp:>8}")
+            click.echo(
+                f"frame {index}: found {frame.tp} of {frame.true}, {frame.fp} false positives"
+            )
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
-        click.echo(f"{'all':<8}{true:>8}{found:>8}{true - found:>8}{false:>8}")
-        click.echo(f"\nfound {found} of {true} particles, {false} false positives")
-        click.echo(f"look at {out / 'overlays'} (pictures) and {out / 'particles.csv'} (records)")
+        click.echo(f"all: found {found} of {true} particles, {false} false positives")
+        click.echo(
+            f"look at {out / 'overlays'} (visualisations) and {out / 'particles.csv'} (particles)"
+        )

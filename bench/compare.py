@@ -1,4 +1,4 @@
-"""What changed between two reports, beyond their noise."""
+"""Significant changes between two reports."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
-from bench.models import Row
+from bench.models import BackendRow
 from bench.report import Report
 from bench.sampling import MIN_RUNS
+from bench.tables import table
 from edge.errors import ToolError
 
 
@@ -21,15 +20,16 @@ class Change:
 
     Attributes:
         ratio: after over before; of times, the medians.
-        beyond_noise: the confidence intervals of the medians do not meet, even if one report
-            drifted all the way. Sizes have no interval: they change by more than in `SIZES`.
+        significant: the confidence intervals of the medians do not overlap, even if one report
+            drifted by the whole `drift`. Sizes, which have no interval, differ by more than in
+            `SIZES`.
     """
 
     row: str
-    what: str
+    metric: str
     before: float
     after: float
-    beyond_noise: bool
+    significant: bool
 
     @property
     def ratio(self) -> float:
@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReportComparison:
     """All that both reports hold, `changes`, and the names of rows that only one holds."""
 
     changes: Sequence[Change]
@@ -46,22 +46,21 @@ class Comparison:
     machines_differ: Sequence[str]
 
     def worse(self, percent: float) -> list[Change]:
-        """Changes beyond noise by more than that."""
-        return [c for c in self.changes if c.beyond_noise and c.ratio > 1 + percent / 100]
+        """Significant changes for the worse by more than `percent`."""
+        return [c for c in self.changes if c.significant and c.ratio > 1 + percent / 100]
 
-    def as_text(self) -> str:
-        """A table of what changed beyond noise, and what cannot be compared."""
+    def describe(self) -> str:
+        """A table of significant changes, and what cannot be compared."""
         changed = sorted(
-            (c for c in self.changes if c.beyond_noise), key=lambda c: c.ratio, reverse=True
+            (c for c in self.changes if c.significant), key=lambda c: c.ratio, reverse=True
         )
-        lines = [f"{len(self.changes)} numbers compared, {len(changed)} changed beyond noise"]
+        lines = [f"{len(self.changes)} numbers compared, {len(changed)} changed significantly"]
         if changed:
             cells = [
-                (c.row, c.what, f"{c.before:,.2f}", f"{c.after:,.2f}", f"{c.ratio - 1:+.1%}")
+                (c.row, c.metric, f"{c.before:,.2f}", f"{c.after:,.2f}", f"{c.ratio - 1:+.1%}")
                 for c in changed
             ]
-            head = ("", "", "before", "after", "change")
-            lines.append(tabulate(cells, head, tablefmt="github", disable_numparse=True))
+            lines.append(table(("", "", "before", "after", "change"), cells, left=2))
         for where, rows in (("first", self.only_before), ("second", self.only_after)):
             if rows:
                 lines.append(f"only in the {where}: {'; '.join(rows)}")
@@ -70,7 +69,7 @@ class Comparison:
         return "\n\n".join(lines)
 
 
-# Of a machine, what says nothing about which one it is or what it runs.
+# Readings of the moment, which do not identify a machine.
 MOMENTARY = {"load", "cpu_mhz", "gpu_mhz", "gpu_memory_mhz"}
 TIMES = {"tile_ms": "tile, ms", "frame_ms": "frame, ms"}
 # A size that changes by a smaller part is the same. The memory of a process of torch differs by up
@@ -82,8 +81,8 @@ SIZES = {
 }
 
 
-def compare(before: Report, after: Report) -> Comparison:
-    """Row by row.
+def compare(before: Report, after: Report) -> ReportComparison:
+    """BackendRow by row.
 
     Raises:
         ToolError: they have no row in common, or are of frames of different size.
@@ -100,11 +99,11 @@ def compare(before: Report, after: Report) -> Comparison:
     ]
     keys = sorted((before.machine.keys() | after.machine.keys()) - MOMENTARY)
     differ = [
-        f"{key} {before.machine.get(key, 'absent')} and {after.machine.get(key, 'absent')}"
+        f"{key} {before.machine.get(key, 'unknown')} and {after.machine.get(key, 'unknown')}"
         for key in keys
         if before.machine.get(key) != after.machine.get(key)
     ]
-    return Comparison(
+    return ReportComparison(
         changes,
         only_before=[name for name in rows[0] if name not in rows[1]],
         only_after=[name for name in rows[1] if name not in rows[0]],
@@ -112,17 +111,17 @@ def compare(before: Report, after: Report) -> Comparison:
     )
 
 
-def _changes(name: str, one: Row, other: Row, drift: float) -> Iterator[Change]:
+def _changes(name: str, one: BackendRow, other: BackendRow, drift: float) -> Iterator[Change]:
     """Of the row of that name, before and after."""
-    for key, what in TIMES.items():
+    for key, metric in TIMES.items():
         a, b = getattr(one, key), getattr(other, key)
         low, high = zip(_range(a), _range(b), strict=True)
         apart = high[0] * drift < low[1] or high[1] * drift < low[0]
-        yield Change(name, what, a["p50"], b["p50"], apart)
-    for key, (what, same) in SIZES.items():
+        yield Change(name, metric, a["p50"], b["p50"], apart)
+    for key, (metric, same) in SIZES.items():
         a, b = getattr(one, key), getattr(other, key)
         if a and b:
-            yield Change(name, what, a, b, abs(b / a - 1) > same)
+            yield Change(name, metric, a, b, abs(b / a - 1) > same)
 
 
 def _range(times: Mapping[str, Any]) -> tuple[float, float]:

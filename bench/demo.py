@@ -1,4 +1,4 @@
-"""The demo: render a belt clip, run edge-run on it, hold its count against the truth."""
+"""The demo: render a belt clip, run edge-run on it, compare with the ground truth."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:
     command = edge_arguments(clip, engine, out)
     if subprocess.run([sys.executable, "-m", "edge", *command], check=False).returncode:
         raise ToolError("edge-run failed")
-    for path, truth in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
+    for path, mask in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
         found = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
-        yield object_counts(found, truth)
+        yield object_counts(found, mask)

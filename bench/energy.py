@@ -1,4 +1,4 @@
-"""Energy that an engine takes for a frame."""
+"""Energy per frame of an engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES = 4
 class EnergyResult:
     """`frames` frames of `side` x `side` px through the engine alone, one after the other.
 
-    `meter` is what was read, in words; `watts` the mean power over the `seconds` of the frames,
+    `meter` is what was read; `watts` the mean power over the `seconds` of the frames,
     `idle_watts` that of `IDLE_S` seconds before the engine was opened. A frame's joules are all
     that the meter sees, and what of it is above idle.
     """
@@ -42,7 +42,7 @@ class EnergyResult:
     joules_per_frame: float
     joules_per_frame_above_idle: float
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
         return "\n".join(
             (
@@ -56,7 +56,7 @@ class EnergyResult:
 
 
 def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
-    """Run painted frames for at least `seconds`, and at least `MIN_FRAMES` of them.
+    """Run rendered frames for at least `seconds`, and at least `MIN_FRAMES` of them.
 
     Raises:
         ToolError: power is not readable here, or not of what the engine runs on; the engine fails.
@@ -67,10 +67,10 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
         scene(np.random.default_rng(i), side, side, particles=particles).image
         for i in range(IMAGES)
     ]
-    with meter.stretch() as idle:
+    with meter.measure() as idle:
         time.sleep(IDLE_S)
     with contextlib.closing(open_engine(engine_name)) as engine:
-        if meter.card_alone and isinstance(engine, OnnxEngine) and not engine.on_gpu:
+        if meter.gpu_only and isinstance(engine, OnnxEngine) and not engine.on_gpu:
             raise ToolError(
                 f"{engine_name}: runs on the CPU, but only the graphics card's energy is "
                 f"measurable here; install onnxruntime-gpu or give a .trt engine"
@@ -78,7 +78,7 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
         with engine.frames((side, side), 1, Stopwatch()) as frames:
             through(frames, images[-1])
             count = 0
-            with meter.stretch() as busy:
+            with meter.measure() as busy:
                 start = time.perf_counter()
                 while count < MIN_FRAMES or time.perf_counter() - start < seconds:
                     through(frames, images[count % IMAGES])
@@ -87,7 +87,7 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
     return EnergyResult(
         engine=engine_name,
         device=device,
-        meter=meter.words,
+        meter=meter.description,
         side=side,
         frames=count,
         seconds=round(busy.seconds, 3),

@@ -1,4 +1,4 @@
-"""Every network in every precision as an engine: size, build time, and how far from FP32.
+"""Every network in every precision as an engine: size, build time, and difference from FP32.
 
 Weights are the shipped ones, or else random, which changes neither size nor time.
 """
@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tabulate import tabulate
 
 from bench.networks import ALL_MODELS, FRAME_HW, SIDE, open_network
+from bench.tables import table
 from edge.engines.engine import OUTPUT
 from edge.engines.flavour import Flavour
 from export.build import build_plan
-from export.graph import Probe
-from export.search import as_on_gpu
+from export.graph import ActivationHook
+from export.search import fp16_emulator
+from export.verify import max_abs_difference
 from export.write import planned_profile
 from train.data.synth import scene
 from train.models.registry import MODELS
@@ -27,10 +28,10 @@ class EngineRow:
     """One engine.
 
     Attributes:
-        tile_hw, batch: of its profile; px, and the usual number of tiles.
-        build_s: time to build the plan for one compute capability.
-        engine_mb, onnx_mb: sizes of the plan and of the graph it was built from.
-        max_grey_levels: largest difference from FP32, rounded as on a GPU, of 255.
+        tile_hw, batch: of its profile; px, and the optimum number of tiles.
+        build_s: time to build the engine for one compute capability.
+        engine_mb, onnx_mb: sizes of the engine and of the graph it was built from.
+        max_abs_difference: largest difference from FP32, by FP16 emulation, of 255.
     """
 
     model: str
@@ -40,7 +41,7 @@ class EngineRow:
     build_s: float
     engine_mb: float
     onnx_mb: float
-    max_grey_levels: int
+    max_abs_difference: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class EnginesResult:
     compute_capabilities: Sequence[str]
     engines: Sequence[EngineRow]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """A Markdown table."""
         cells = [
             (
@@ -62,7 +63,7 @@ class EnginesResult:
                 f"{row.build_s:.1f}",
                 f"{row.engine_mb:.2f}",
                 f"{row.onnx_mb:.2f}",
-                row.max_grey_levels,
+                row.max_abs_difference,
             )
             for row in self.engines
         ]
@@ -74,11 +75,10 @@ class EnginesResult:
             "build, s",
             "engine, MB",
             "ONNX, MB",
-            "grey levels off",
+            "max abs difference (0-255)",
         )
-        return f"{self.builder}, compute capability {', '.join(self.compute_capabilities)}\n\n" + (
-            tabulate(cells, head, tablefmt="github", disable_numparse=True)
-        )
+        capabilities = ", ".join(self.compute_capabilities)
+        return f"{self.builder}, compute capability {capabilities}\n\n{table(head, cells, left=2)}"
 
 
 def measure(
@@ -98,9 +98,9 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
     graphs, info = network.graphs, network.info
     profile = planned_profile(FRAME_HW, info.multiple, info.halo)
     tiles = scene(np.random.default_rng(1), SIDE, SIDE, particles=5).image[None]
-    expected = Probe(graphs["fp32"], [OUTPUT]).run(tiles)[OUTPUT].astype(np.int16)
+    expected = ActivationHook(graphs["fp32"], [OUTPUT]).run(tiles)[OUTPUT]
     for precision, graph in graphs.items():
-        found = as_on_gpu(graph)(tiles) if precision != "fp32" else expected
+        found = fp16_emulator(graph)(tiles) if precision != "fp32" else expected
         built = build_plan(graph, flavour, profile, compute_capabilities)
         yield EngineRow(
             model=key,
@@ -110,5 +110,5 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
             build_s=round(built.seconds, 2),
             engine_mb=round(len(built.plan) / 1e6, 3),
             onnx_mb=round(graph.ByteSize() / 1e6, 3),
-            max_grey_levels=int(np.abs(found - expected).max()),
+            max_abs_difference=int(max_abs_difference(found, expected)),
         )

@@ -1,4 +1,4 @@
-"""Where a model fails, on rendered scenes, as a picture.
+"""Visualise where a model fails on rendered scenes.
 
 python -m bench.failures half_mrunet docs/failures.jpg
 """
@@ -22,31 +22,31 @@ from train.data.synth import Scene, scene
 SIDE, SCALE = 160, 2
 # Scenes looked at, and how many of the worst are shown.
 SCENES, SHOWN = 120, 8
-FOUND_BGR, MISSED_BGR, FALSE_BGR = (0, 200, 0), (255, 80, 0), (0, 0, 255)
+TP_BGR, FN_BGR, FP_BGR = (0, 200, 0), (255, 80, 0), (0, 0, 255)
 
 
-def failures(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
+def failures(true_mask: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
     """Labels, from 1, of the 8-connected objects of each mask that the other does not touch."""
-    missed, false = (
+    false_negatives, false_positives = (
         [label for label in range(1, count) if not (other[labels == label]).any()]
         for (count, labels), other in (
-            (cv2.connectedComponents(truth), found),
-            (cv2.connectedComponents(found), truth),
+            (cv2.connectedComponents(true_mask), found),
+            (cv2.connectedComponents(found), true_mask),
         )
     )
-    return missed, false
+    return false_negatives, false_positives
 
 
-def drawn(rendered: Scene, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The scene (BGR, enlarged): found particles green, missed ones blue, false ones red."""
+def visualise(rendered: Scene, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The scene (BGR, enlarged), TP circled in green, FN in blue, FP in red."""
     size = (SIDE * SCALE, SIDE * SCALE)
     image = cv2.resize(
         cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_CUBIC
     )
-    missed, false = failures(rendered.mask, found)
+    false_negatives, false_positives = failures(rendered.mask, found)
     for mask, wrong, colour, wrong_colour in (
-        (rendered.mask, missed, FOUND_BGR, MISSED_BGR),
-        (found, false, None, FALSE_BGR),
+        (rendered.mask, false_negatives, TP_BGR, FN_BGR),
+        (found, false_positives, None, FP_BGR),
     ):
         centres = cv2.connectedComponentsWithStats(mask)[3]
         for label, (x, y) in enumerate(centres[1:], 1):
@@ -68,7 +68,7 @@ def main(model: str, out: Path) -> None:
         masks = [particle_mask(one, detector.threshold_u8) for one in maps]
         pairs = list(zip(scenes, masks, strict=True))
         pairs.sort(key=lambda pair: -sum(map(len, failures(pair[0].mask, pair[1]))))
-        cells = [drawn(*pair) for pair in pairs[:SHOWN]]
+        cells = [visualise(*pair) for pair in pairs[:SHOWN]]
         rows = [np.hstack(cells[i : i + SHOWN // 2]) for i in (0, SHOWN // 2)]
         write_image(out, np.vstack(rows))
         click.echo(out)

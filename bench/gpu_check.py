@@ -1,4 +1,4 @@
-"""All that needs a GPU, in one run: engines built, compared and timed, and the memory watched."""
+"""All GPU checks in one run: engines built, compared and timed, and the memory watched."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edge.run import run
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from bench.backends import write_plan
 from bench.machine import mb_per_1000_frames, memory_mb
-from bench.networks import ALL_MODELS, FRAME_HW, Network, open_network
+from bench.networks import ALL_MODELS, FRAME_HW, BenchNetwork, open_network
+from bench.tables import table
 from edge.engines import open_engine
 from edge.engines.engine import Engine, through
 from edge.engines.flavour import Flavour
@@ -26,17 +25,20 @@ from edge.errors import ToolError
 from edge.frame import Frame
 from edge.gpu import find_gpu
 from edge.latency import Stopwatch
-from edge.pipeline import Policy
+from edge.particles import ParticleFilter
+from edge.pipeline import Pipeline, Policy, Settings
+from edge.sources.source import Source
+from export.verify import max_abs_difference
 from export.write import planned_profile
 from train.data.synth import scene
 
-# Grey levels that the map of a frame may be from ONNX Runtime's; INT8 is only told.
+# Largest difference allowed from ONNX Runtime's map, 0-255; of INT8 it is only reported.
 ALLOWED = {"fp32": 2, "fp16": 4, "int8": 255}
 WARM_UP, TIMED, PIPELINED = 20, 200, 200
 SMALL_FRAMES, SMALL_HW = 10_000, (96, 96)
 # MB of 10**6 bytes that the process may grow by in 1,000 small frames.
 GROWTH_MB = 1.0
-# Part of the engine's own frame rate that the whole pipeline must keep.
+# Fraction of the engine's own FPS that the whole pipeline must keep.
 EFFICIENCY = 0.90
 
 
@@ -45,10 +47,10 @@ class GpuRow:
     """One engine on frames of `FRAME_HW`.
 
     Attributes:
-        max_grey_levels: of the whole map, from the same tiles in ONNX Runtime on the CPU.
-        frame_ms: p50, p99 and max from bringing a frame up to having its map, one at a time.
-        engine_fps: frames a second with two under way, nothing else done.
-        pipeline_fps: frames a second through the pipeline, from memory, with particles.
+        max_abs_difference: of the whole map, 0-255, from the same tiles in ONNX Runtime on the CPU.
+        frame_ms: p50, p99 and max from upload to map, one frame at a time.
+        engine_fps: FPS of the engine alone, two frames in flight.
+        pipeline_fps: FPS of the pipeline, from memory, with particles.
     """
 
     model: str
@@ -57,7 +59,7 @@ class GpuRow:
     batch: int
     build_s: float
     engine_mb: float
-    max_grey_levels: int
+    max_abs_difference: int
     frame_ms: dict[str, float]
     engine_fps: float
     pipeline_fps: float
@@ -69,7 +71,7 @@ class GpuRow:
 
 @dataclass(frozen=True)
 class GpuCheck:
-    """What was found; `problems` are sentences on what is not as it must be."""
+    """What was found; `problems` holds a sentence on each failed check."""
 
     gpu: str
     compute_capability: str
@@ -78,7 +80,7 @@ class GpuCheck:
     mb_per_1000_frames: float
     problems: Sequence[str]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """A Markdown table."""
         cells = [
             (
@@ -87,7 +89,7 @@ class GpuCheck:
                 f"{row.batch} x {row.tile_hw[0]}x{row.tile_hw[1]}",
                 f"{row.build_s:.1f}",
                 f"{row.engine_mb:.1f}",
-                row.max_grey_levels,
+                row.max_abs_difference,
                 f"{row.frame_ms['p50']:.2f}",
                 f"{row.frame_ms['p99']:.2f}",
                 f"{row.engine_fps:.1f}",
@@ -96,30 +98,27 @@ class GpuCheck:
             for row in self.engines
         ]
         head = (
-            *("", "precision", "tiles", "build, s", "MB", "grey levels off"),
-            *("frame p50, ms", "p99", "frames/s", "pipeline keeps"),
+            *("", "precision", "tiles", "build, s", "MB", "max abs difference (0-255)"),
+            *("frame p50, ms", "p99", "FPS", "efficiency"),
         )
-        table = tabulate(cells, head, tablefmt="github", disable_numparse=True)
         lines = (
             f"{self.gpu}, compute capability {self.compute_capability}; {self.device}",
-            table,
+            table(head, cells, left=3),
             f"memory: {self.mb_per_1000_frames:+.3f} MB in 1,000 small frames",
         )
         return "\n\n".join(lines)
 
 
-class MemorySource:
+class MemorySource(Source):
     """`total` frames from memory."""
 
-    time_base = "clip"
-
     def __init__(self, images: list[NDArray[np.uint8]], total: int) -> None:
+        super().__init__("memory")
         self._images = images
-        self.total: int | None = total
-        self.skipped: list[str] = []
+        self.expected = total
 
     def __iter__(self) -> Iterator[Frame]:
-        for index in range(self.total or 0):
+        for index in range(self.expected or 0):
             yield Frame(self._images[index % len(self._images)], index, "memory", 0.0)
 
 
@@ -144,12 +143,12 @@ def measure(flavour: Flavour) -> GpuCheck:
                 if (key, precision) == ("half_mrunet", "fp16"):
                     growth = _growth(subject.engine)
     problems = [
-        f"{row.model} {row.precision} is {row.max_grey_levels} grey levels off"
+        f"{row.model} {row.precision} differs from ONNX Runtime by {row.max_abs_difference} of 255"
         for row in rows
-        if row.max_grey_levels > ALLOWED[row.precision]
+        if row.max_abs_difference > ALLOWED[row.precision]
     ]
     problems += [
-        f"{row.model} {row.precision} keeps {row.efficiency:.2f} of the engine's frame rate"
+        f"{row.model} {row.precision} keeps {row.efficiency:.2f} of the engine's FPS"
         for row in rows
         if row.efficiency < EFFICIENCY
     ]
@@ -159,7 +158,7 @@ def measure(flavour: Flavour) -> GpuCheck:
 
 
 @dataclass(frozen=True)
-class Subject:
+class EngineUnderTest:
     """An engine that is open, and the same graph in ONNX Runtime."""
 
     engine: Engine
@@ -171,7 +170,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def _built(network: Network, precision: str, flavour: Flavour) -> Iterator[Subject]:
+def _built(network: BenchNetwork, precision: str, flavour: Flavour) -> Iterator[EngineUnderTest]:
     info = network.info
     profile = planned_profile(FRAME_HW, info.multiple, info.halo)
     with tempfile.TemporaryDirectory() as folder:
@@ -183,10 +182,10 @@ def _built(network: Network, precision: str, flavour: Flavour) -> Iterator[Subje
             contextlib.closing(open_engine(str(graph_path))) as reference,
         ):
             engine_mb = path.stat().st_size / 1e6
-            yield Subject(engine, reference, precision, profile, build_s, engine_mb)
+            yield EngineUnderTest(engine, reference, precision, profile, build_s, engine_mb)
 
 
-def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
+def _row(subject: EngineUnderTest, images: list[NDArray[np.uint8]]) -> GpuRow:
     engine = subject.engine
     with engine.frames(FRAME_HW, 1, Stopwatch()) as frames:
         found = [through(frames, image) for image in images[:1] * 2][-1]  # a graph's second
@@ -200,7 +199,9 @@ def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
     expected = through(
         TiledFrames(engine.layout(FRAME_HW), subject.reference.run, Stopwatch()), images[0]
     )
-    summary = run(MemorySource(images, PIPELINED), engine, [], Policy.EVERY, lambda _: None)
+    with _pipeline(images, PIPELINED, engine) as pipeline:
+        for _ in pipeline:
+            pass
     return GpuRow(
         model=info.model,
         precision=subject.precision,
@@ -208,15 +209,20 @@ def _row(subject: Subject, images: list[NDArray[np.uint8]]) -> GpuRow:
         batch=subject.profile.batch[1],
         build_s=round(subject.build_s, 2),
         engine_mb=round(subject.engine_mb, 3),
-        max_grey_levels=int(np.abs(found.astype(np.int16) - expected).max()),
+        max_abs_difference=int(max_abs_difference(found, expected)),
         frame_ms=clock.milliseconds()["frame"],
         engine_fps=round(_frames_per_second(engine, images), 2),
-        pipeline_fps=summary.frames_per_second,
+        pipeline_fps=pipeline.statistics().fps,
     )
 
 
+def _pipeline(images: list[NDArray[np.uint8]], total: int, engine: Engine) -> Pipeline:
+    settings = Settings(ParticleFilter(engine.info.threshold), Policy.EVERY)
+    return Pipeline(MemorySource(images, total), engine, settings)
+
+
 def _frames_per_second(engine: Engine, images: list[NDArray[np.uint8]]) -> float:
-    """With two frames under way, as the pipeline has them."""
+    """With two frames in flight, as in the pipeline."""
     with engine.frames(FRAME_HW, 2, Stopwatch()) as frames:
         for image in images:
             through(frames, image)
@@ -233,6 +239,7 @@ def _growth(engine: Engine) -> float:
     """MB of resident memory that the process gains in 1,000 small frames."""
     images = [scene(np.random.default_rng(i), *SMALL_HW, particles=3).image for i in range(4)]
     memory: list[float] = []
-    source = MemorySource(images, SMALL_FRAMES)
-    run(source, engine, [], Policy.EVERY, lambda _: memory.append(memory_mb("self", "VmRSS")))
+    with _pipeline(images, SMALL_FRAMES, engine) as pipeline:
+        for _ in pipeline:
+            memory.append(memory_mb("self", "VmRSS"))
     return mb_per_1000_frames(memory)

@@ -1,4 +1,4 @@
-"""Which layers an engine spends its time in, by the profiler of its own runtime."""
+"""Time of each layer of an engine, by the profiler of its runtime."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from bench.layer_names import IN, NCHWC, LayerNames, op_of
 from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
+from bench.tables import table
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, Region, Stream
 from edge.engines import engine_path
@@ -34,16 +34,16 @@ WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerTime:
     """One step of the runtime, which may be several nodes of the graph fused.
 
     Attributes:
-        name: of a convolution as in torch; else the node's in the graph, or in the runtime's words.
+        name: of a convolution as in torch; else the node's in the graph, or the runtime's own.
         part: of the network, such as "encoder 0"; of a step that the runtime inserted, that of the
             step before it.
-        op: in the runtime's words.
+        op: as the runtime names it.
         ms: median over the runs.
-        share: of all layers' time, 0..1.
+        fraction: of all layers' time, 0..1.
         gflop: billions of operations by the rule of Table 4; None where no convolution is known.
         gflop_per_s: what it achieves of them.
     """
@@ -52,7 +52,7 @@ class Layer:
     part: str
     op: str
     ms: float
-    share: float
+    fraction: float
     gflop: float | None
     gflop_per_s: float | None
 
@@ -63,7 +63,7 @@ class LayersResult:
 
     Attributes:
         whole_ms: of a run by the clock, nothing profiled.
-        profiled_ms: the same while profiled, in turn with the others.
+        profiled_ms: the same while profiled, interleaved with the others.
         layers: part by part in the order of the network, within a part as they run.
     """
 
@@ -74,7 +74,7 @@ class LayersResult:
     runs: int
     whole_ms: float
     profiled_ms: float
-    layers: Sequence[Layer]
+    layers: Sequence[LayerTime]
 
     @property
     def title(self) -> str:
@@ -86,7 +86,7 @@ class LayersResult:
     def layers_ms(self) -> float:
         return sum(layer.ms for layer in self.layers)
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """A Markdown table, the slowest layer first."""
         cells = [
             (
@@ -94,25 +94,24 @@ class LayersResult:
                 layer.part,
                 layer.op,
                 f"{layer.ms:.3f}",
-                f"{layer.share:.1%}",
+                f"{layer.fraction:.1%}",
                 "" if layer.gflop is None else f"{layer.gflop:.3f}",
                 "" if layer.gflop_per_s is None else f"{layer.gflop_per_s:.1f}",
             )
             for layer in sorted(self.layers, key=lambda layer: -layer.ms)
         ]
-        head = ("layer", "part", "operator", "ms", "share", "GFLOP", "GFLOP/s")
-        align = ("left",) * 3 + ("right",) * 4
+        head = ("layer", "part", "operator", "ms", "fraction", "GFLOP", "GFLOP/s")
         lines = (
             f"{self.title}; medians of {self.runs} runs",
             f"a run takes {self.whole_ms:.3f} ms, {self.profiled_ms:.3f} ms while it is profiled; "
             f"the layers add up to {self.layers_ms:.3f} ms",
-            tabulate(cells, head, tablefmt="github", disable_numparse=True, colalign=align),
+            table(head, cells, left=3),
         )
         return "\n\n".join(lines)
 
 
 # Of one run: ms by the runtime's name of a layer, in the order they ran.
-Run = dict[str, float]
+LayerTimes = dict[str, float]
 
 
 def measure(engine_name: str, runs: int) -> LayersResult:
@@ -132,7 +131,7 @@ def measure(engine_name: str, runs: int) -> LayersResult:
 
 def _layers(
     names: LayerNames, times: Mapping[str, float], ops: Mapping[str, str], pixels: int
-) -> list[Layer]:
+) -> list[LayerTime]:
     """What ran, part by part.
 
     Args:
@@ -164,14 +163,14 @@ def _layers(
 
 def _layer(
     name: str, part: str, op: str, ms: float, whole_ms: float, gflop: float | None = None
-) -> Layer:
+) -> LayerTime:
     """One that takes `ms` of the `whole_ms` of all."""
-    return Layer(
+    return LayerTime(
         name=name,
         part=part,
         op=op,
         ms=round(ms, 4),
-        share=round(ms / whole_ms, 4),
+        fraction=round(ms / whole_ms, 4),
         gflop=None if gflop is None else round(gflop, 4),
         gflop_per_s=None if gflop is None else round(gflop / ms * 1e3, 2),
     )
@@ -190,7 +189,7 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        whole_ms, profiled_ms = _in_turn(
+        whole_ms, profiled_ms = _interleaved(
             lambda: engine.run(tiles), lambda: session.run([OUTPUT], {INPUT: tiles}), runs
         )
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -202,9 +201,9 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
     return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)
 
 
-def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[Run], dict[str, str]]:
+def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[LayerTimes], dict[str, str]]:
     """Runs out of a profile of ONNX Runtime, and the operators by name."""
-    runs: list[Run] = [{}]
+    runs: list[LayerTimes] = [{}]
     ops: dict[str, str] = {}
     for event in events:
         if event["name"] == "model_run":
@@ -242,7 +241,7 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
             profiler.runs.append({})
             profiled()
 
-        whole_ms, profiled_ms = _in_turn(plain, run_profiled, runs)
+        whole_ms, profiled_ms = _interleaved(plain, run_profiled, runs)
         device = f"{flavour.title}, {cuda.title}"
         del plan  # `loaded` frees it, before its runtime
     times = _medians(profiler.runs[-runs:])
@@ -250,7 +249,7 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
     return LayersResult(engine_name, device, batch, tile_hw, runs, whole_ms, profiled_ms, layers)
 
 
-def _named(path: Path, sidecar: Sidecar, times: Run, pixels: int) -> list[Layer]:
+def _named(path: Path, sidecar: Sidecar, times: LayerTimes, pixels: int) -> list[LayerTime]:
     """The layers of the plan at `path`, by the .onnx beside it if that is the same network."""
     graph = path.with_suffix(".onnx")
     if graph.is_file():
@@ -269,7 +268,7 @@ def _profiler(flavour: Flavour) -> Any:
     class Profiler(flavour.module.IProfiler):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.runs: list[Run] = []
+            self.runs: list[LayerTimes] = []
 
         def report_layer_time(self, layer_name: str, ms: float) -> None:
             self.runs[-1][layer_name] = ms
@@ -316,20 +315,20 @@ def _runner(
         held.clear()
 
 
-def _in_turn(
+def _interleaved(
     plain: Callable[[], object], profiled: Callable[[], object], runs: int
 ) -> tuple[float, float]:
-    """Medians of both over `runs` after `WARM_UP`, ms; in turn, so that drift hits both alike."""
+    """Medians of both over `runs` after `WARM_UP`, ms; interleaved, so that drift affects both."""
     times = [(seconds_of(plain), seconds_of(profiled)) for _ in range(WARM_UP + runs)]
     whole, with_profile = np.median(times[WARM_UP:], axis=0) * 1e3
     return round(float(whole), 3), round(float(with_profile), 3)
 
 
-def _medians(runs: Sequence[Run]) -> Run:
+def _medians(runs: Sequence[LayerTimes]) -> LayerTimes:
     return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
 
 
 def _tiles(count: int, tile_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Painted tiles (N,H,W,3)."""
+    """Rendered tiles (N,H,W,3)."""
     rng = np.random.default_rng(0)
     return np.stack([scene(rng, *tile_hw, particles=10).image for _ in range(count)])

@@ -1,4 +1,4 @@
-"""The machine a number was measured on, in words."""
+"""The machine a number was measured on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PACKAGES = (
 CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
-def describe() -> dict[str, str | int | float]:
+def machine_info() -> dict[str, str | int | float]:
     """What can be read of CPU, memory, load, GPU, clocks, power mode and versions installed.
 
     Clocks are in MHz and of this moment, memory is in 10**9 bytes, load the average of a minute.
@@ -61,8 +61,8 @@ def describe() -> dict[str, str | int | float]:
     }
 
 
-def in_words(machine: Mapping[str, str | int | float]) -> str:
-    """What `describe` returned, in a line."""
+def describe(machine: Mapping[str, str | int | float]) -> str:
+    """What `machine_info` returned, in one line."""
     return ", ".join(f"{key} {value}" for key, value in machine.items())
 
 

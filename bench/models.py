@@ -1,4 +1,4 @@
-"""Every network on every backend and in every precision of this machine, beside the paper."""
+"""Every network on every backend and in every precision of this machine, against the paper."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.backends import Backend, find_backends
-from bench.networks import FRAME_HW, GROUPS, Network, open_network
+from bench.networks import FRAME_HW, GROUPS, BenchNetwork, open_network
 from bench.paper import PaperRow, table_4
 from bench.peak import peak_memory
-from bench.roofline import Roofs, flops_per_byte, measure_roofs
-from bench.sampling import MIN_RUNS, Samples, in_turn, seconds_of
+from bench.roofline import Roofline, flops_per_byte, measure_roofline
+from bench.sampling import MIN_RUNS, Samples, interleaved, seconds_of
 from edge.engines import open_engine
 from edge.engines.engine import Engine, Frames, through
 from edge.engines.profile import Profile
@@ -42,13 +42,13 @@ REFERENCE = "quarter_mrunet"
 
 
 @dataclass(frozen=True)
-class Row:
+class BackendRow:
     """One network on one backend in one precision.
 
     Attributes:
-        device: what runs it, in words.
+        device: description of what runs it.
         tile_ms, frame_ms: of `Samples.as_json`, for one tile of `TILE` px and for one frame.
-        tiles: that the frame was cut into, such as "9 x 528x528".
+        tiles: that the frame was split into, such as "9 x 528x528".
         batch: tiles at a time with the most tiles a second, which are `tiles_per_s`.
         gflops_per_s: by the paper's rule, over the median of a tile.
         flops_per_byte: if each convolution read its input and wrote its output once.
@@ -87,22 +87,22 @@ class ModelsResult:
 
     Attributes:
         table_4: parameters and FLOPs of each network; the paper's, and whether they match, of its.
-        absent: backends that are not here, or that failed, and why.
+        unavailable: backends that are not here, or that failed, and why.
         drift: largest over smallest median of one task that was timed in every group.
         frame_hw: px.
     """
 
     table_4: Sequence[PaperRow]
-    rows: Sequence[Row]
-    absent: Mapping[str, str]
-    roofs: Roofs
+    rows: Sequence[BackendRow]
+    unavailable: Mapping[str, str]
+    roofline: Roofline
     drift: float
     frame_hw: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A row to be: an engine that is open and has run its first frame.
+class OpenedEngine:
+    """An engine that is open and has run its first frame.
 
     Attributes:
         path: of the file that it runs.
@@ -110,7 +110,7 @@ class Subject:
         first_s: how long that frame took.
     """
 
-    network: Network
+    network: BenchNetwork
     backend: Backend
     precision: str
     path: Path
@@ -123,60 +123,55 @@ class Subject:
 def measure(
     models: Sequence[str],
     limit_s: float,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> ModelsResult:
-    """Measure `models`, keys of the catalogue, for at most `limit_s` a row and kind of time.
+    """Measure `models`, keys of the model registry, for at most `limit_s` a row and kind of time.
 
     Args:
-        progress: told the number of rows done, of all rows, and what is going on.
+        progress: called with the networks that are measured next.
 
     Raises:
         ToolError: an export differs from torch, or memory cannot be read on this system.
     """
-    backends, absent = find_backends()
+    backends, unavailable = find_backends()
     grouped = [[key for key in group if key in models] for group in GROUPS]
     alone = [[key] for key in models if not any(key in group for group in grouped)]
-    ways = [(backend, precision) for backend in backends for precision in backend.precisions]
-    total = len(models) * len(ways)
-    rows: list[Row] = []
+    configurations = [
+        (backend, precision) for backend in backends for precision in backend.precisions
+    ]
+    rows: list[BackendRow] = []
     references: list[float] = []
-    progress(0, total, "what the machine could reach")
-    roofs = measure_roofs()
+    roofline = measure_roofline()
     for group in filter(None, (*grouped, *alone)):
-        say = functools.partial(progress, len(rows), total)
-        found, failed, reference_s = _measure_group(group, ways, limit_s, say)
+        progress(f"measuring {', '.join(group)}")
+        found, failed, reference_s = _measure_group(group, configurations, limit_s)
         rows += found
-        absent |= failed
+        unavailable |= failed
         references.append(reference_s)
     return ModelsResult(
         table_4=table_4(models),
         rows=rows,
-        absent=absent,
-        roofs=roofs,
+        unavailable=unavailable,
+        roofline=roofline,
         drift=round(max(references) / min(references), 3),
         frame_hw=FRAME_HW,
     )
 
 
 def _measure_group(
-    keys: Sequence[str],
-    ways: Sequence[tuple[Backend, str]],
-    limit_s: float,
-    say: Callable[[str], None],
-) -> tuple[list[Row], dict[str, str], float]:
-    """Rows of these networks by the `ways`, backends and precisions; what failed and why; and the
-    median of the reference, s."""
+    keys: Sequence[str], configurations: Sequence[tuple[Backend, str]], limit_s: float
+) -> tuple[list[BackendRow], dict[str, str], float]:
+    """Rows of these networks on these backends and precisions; what failed and why; and the median
+    of the reference, s."""
     image = scene(np.random.default_rng(0), *FRAME_HW, particles=80).image
     failed: dict[str, str] = {}
-    subjects: dict[str, Subject] = {}
+    subjects: dict[str, OpenedEngine] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for key in keys:
-            say(f"{key}: its graphs")
             network = open_network(key)
-            for backend, precision in ways:
+            for backend, precision in configurations:
                 name = f"{key}, {backend.name} {precision}"
-                say(f"{name}: opening")
                 try:
                     subjects[name] = stack.enter_context(
                         _opened(network, backend, precision, image, folder)
@@ -191,17 +186,16 @@ def _measure_group(
             }
             tile = image[None, :TILE, :TILE]
             tasks["the reference"] = lambda: reference.run(tile)
-            tile_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: tiles"))
+            tile_times = interleaved(tasks, limit_s)
         tasks = {
             name: functools.partial(through, subject.frames, image)
             for name, subject in subjects.items()
         }
         warm = {name: subject.first_s for name, subject in subjects.items()}
-        frame_times = in_turn(tasks, limit_s, lambda name: say(f"{name}: frames"), warm)
+        frame_times = interleaved(tasks, limit_s, warm)
         rows = []
         exact: dict[str, NDArray[np.uint8]] = {}
         for name, subject in subjects.items():
-            say(f"{name}: batches and memory")
             # The first of a network is torch in FP32.
             expected = exact.setdefault(subject.network.info.model, subject.mask)
             rows.append(_row(subject, tile_times[name], frame_times[name], expected, folder))
@@ -209,19 +203,19 @@ def _measure_group(
 
 
 def _row(
-    subject: Subject,
+    subject: OpenedEngine,
     tile: Samples,
     frame: Samples,
     expected: NDArray[np.uint8],
     folder: Path,
-) -> Row:
+) -> BackendRow:
     info = subject.network.info
     spec, layout = MODELS[info.model], subject.engine.layout(FRAME_HW)
     batch, tiles_per_s = _best_batch(subject, tile, folder)
     opener = subject.backend.opener(subject.precision)
     peak = peak_memory(opener, subject.path, FRAME_HW)
     scores = info.training.get("validation_at_threshold", {})
-    return Row(
+    return BackendRow(
         model=info.model,
         backend=subject.backend.name,
         precision=subject.precision,
@@ -241,7 +235,7 @@ def _row(
     )
 
 
-def _best_batch(subject: Subject, one: Samples, folder: Path) -> tuple[int, float]:
+def _best_batch(subject: OpenedEngine, one: Samples, folder: Path) -> tuple[int, float]:
     """Tiles at a time with the most tiles a second, and how many; the smallest such batch."""
     best, rate = 1, 1 / one.median
     for batch in BATCHES[1:]:
@@ -259,12 +253,12 @@ def _best_batch(subject: Subject, one: Samples, folder: Path) -> tuple[int, floa
 
 @contextlib.contextmanager
 def _opened(
-    network: Network,
+    network: BenchNetwork,
     backend: Backend,
     precision: str,
     image: NDArray[np.uint8],
     folder: Path,
-) -> Iterator[Subject]:
+) -> Iterator[OpenedEngine]:
     profile = planned_profile(FRAME_HW, network.info.multiple, network.info.halo)
     path = backend.write(network, precision, profile, folder)
     with (
@@ -277,23 +271,23 @@ def _opened(
         found = through(frames, image)
         first_s = time.perf_counter() - start
         mask = particle_mask(found, network.info.level)
-        yield Subject(network, backend, precision, path, engine, frames, mask, first_s)
+        yield OpenedEngine(network, backend, precision, path, engine, frames, mask, first_s)
 
 
 @contextlib.contextmanager
-def _tiles(subject: Subject, batch: int, folder: Path) -> Iterator[Callable[[], object]]:
+def _tiles(subject: OpenedEngine, batch: int, folder: Path) -> Iterator[Callable[[], object]]:
     """Runs `batch` tiles of `TILE` px at a time."""
     engine, info = subject.engine, subject.network.info
     if isinstance(engine, TiledEngine):
         tiles = np.random.default_rng(0).integers(0, 256, (batch, TILE, TILE, 3), np.uint8)
-        usual = engine.batch
+        default_batch = engine.batch
         engine.batch = batch
         try:
             yield lambda: engine.run(tiles)
         finally:
-            engine.batch = usual
+            engine.batch = default_batch
         return
-    # A plan takes one size: a strip that is cut into that many tiles.
+    # A TensorRT engine takes one size: a strip that is split into that many tiles.
     overlap = -(-2 * info.halo // info.multiple) * info.multiple
     strip_hw = (TILE, TILE + (batch - 1) * (TILE - overlap))
     strip = np.random.default_rng(0).integers(0, 256, (*strip_hw, 3), np.uint8)

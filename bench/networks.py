@@ -1,4 +1,4 @@
-"""A network of the catalogue with its weights, and its graph in every precision."""
+"""A network of the model registry with its weights, and its graph in every precision."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ GROUPS = (
 )
 ALL_MODELS = tuple(key for group in GROUPS for key in group)
 FRAME_HW = (1440, 1440)
-# Side of the painted scene that calibrates, px: a multiple of every network's pooling.
+# Side of the rendered scene that calibrates, px: a multiple of every network's pooling.
 SIDE = 128
 
 
 @dataclass(frozen=True)
-class Network:
+class BenchNetwork:
     """The shipped weights where there are some, or else random ones, which are no slower.
 
     Attributes:
-        graphs: one in each of `PRECISIONS`; INT8 is calibrated on one painted scene.
+        graphs: one in each of `PRECISIONS`; INT8 is calibrated on one rendered scene.
     """
 
     checkpoint: Checkpoint
@@ -46,7 +46,7 @@ class Network:
     graphs: dict[str, onnx.ModelProto]
 
 
-def open_network(key: str) -> Network:
+def open_network(key: str) -> BenchNetwork:
     """The network of that key.
 
     Raises:
@@ -68,4 +68,4 @@ def open_network(key: str) -> Network:
     made = (model, fp16(model), int8(model, ranges, Placement()))
     for graph in made:
         onnx.helper.set_model_props(graph, info.metadata())
-    return Network(checkpoint, info, dict(zip(PRECISIONS, made, strict=True)))
+    return BenchNetwork(checkpoint, info, dict(zip(PRECISIONS, made, strict=True)))

@@ -1,4 +1,4 @@
-"""What a run of edge-run costs besides the engine."""
+"""Overhead of edge-run over the engine alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edge.run import Summary, run
 
 from bench.machine import memory_mb
 from edge import latency, tiling
@@ -21,7 +20,8 @@ from edge.engines.engine import Engine, through
 from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
 from edge.latency import Stopwatch
-from edge.pipeline import Policy
+from edge.particles import ParticleFilter
+from edge.pipeline import Pipeline, Policy, Settings, Statistics
 from edge.sinks import open_sinks
 from edge.sources.images import ImageSource, image_files, read_image
 from train.data.synth import scene
@@ -32,7 +32,7 @@ class PipelineResult:
     """`frames` JPEG frames of `side` x `side` px, twice: here, and in an edge-run of its own.
 
     Here: `alone_ms` is the median time of the engine on the tiles of a frame with nothing beside
-    it, over the same frames once before and once after the run; `latency_ms`, `age_ms` and
+    it, over the same frames once before and once after the run; `latency_ms`, `end_to_end_ms` and
     `frames_per_second` are of the run, as edge-run reports them; `efficiency` is what of the
     engine's own rate is left, 1 when the other stages cost nothing.
 
@@ -48,7 +48,7 @@ class PipelineResult:
     frames: int
     side: int
     latency_ms: dict[str, dict[str, float]]
-    age_ms: dict[str, float]
+    end_to_end_ms: dict[str, float]
     frames_per_second: float
     alone_ms: float
     efficiency: float
@@ -59,12 +59,12 @@ class PipelineResult:
     peak_memory_mb: float
     first_mask_s: float
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
         lines = [
             f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
-            latency.as_text({**self.latency_ms, "age": self.age_ms}),
-            f"{self.frames_per_second:.3f} frames a second, the engine alone "
+            latency.as_text({**self.latency_ms, "end to end": self.end_to_end_ms}),
+            f"{self.frames_per_second:.3f} FPS, the engine alone "
             f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
             f"efficiency {self.efficiency:.3f}",
             f"{self.tiles} tiles of {self.megapixels:.2f} megapixels in all, the paper's grid "
@@ -93,19 +93,20 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
         command = ["--source", str(photos), "--engine", engine_name, "--out", str(out)]
         first_mask_s, peak_memory_mb = _watched(command, out / "masks")
         with contextlib.closing(open_engine(engine_name)) as engine:
-            summary, alone_s = _beside_alone(engine, photos, (side, side), Path(folder) / "here")
+            device = engine.device
+            done, alone_s = _beside_alone(engine, photos, (side, side), Path(folder) / "here")
             layout = engine.layout((side, side))
             grid = tiling.paper_grid((side, side), engine.info.multiple)
     return PipelineResult(
         engine=engine_name,
-        device=summary.device,
+        device=device,
         frames=frames,
         side=side,
-        latency_ms=summary.latency_ms,
-        age_ms=summary.age_ms,
-        frames_per_second=summary.frames_per_second,
+        latency_ms=done.latency_ms,
+        end_to_end_ms=done.end_to_end_ms,
+        frames_per_second=done.fps,
         alone_ms=round(alone_s * 1e3, 3),
-        efficiency=round(summary.frames_per_second * alone_s, 4),
+        efficiency=round(done.fps * alone_s, 4),
         tiles=layout.count,
         megapixels=round(layout.pixels / 1e6, 3),
         paper_tiles=grid.count,
@@ -117,7 +118,7 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
 
 def _beside_alone(
     engine: Engine, photos: Path, frame_hw: tuple[int, int], out: Path
-) -> tuple[Summary, float]:
+) -> tuple[Statistics, float]:
     """A run over `photos` into `out`, and the median time of the engine alone on a frame, s."""
     paths = image_files(photos)
     alone = Stopwatch()
@@ -128,9 +129,13 @@ def _beside_alone(
                 through(frames, read_image(path))
 
     engine_alone()
-    summary = run(ImageSource(paths), engine, open_sinks(out, None), Policy.EVERY, lambda _: None)
+    settings = Settings(ParticleFilter(engine.info.threshold), Policy.EVERY)
+    source = ImageSource.from_folder(str(photos))
+    with Pipeline(source, engine, settings, open_sinks(out)) as pipeline:
+        for _ in pipeline:
+            pass
     engine_alone()
-    return summary, alone.milliseconds()[ENGINE_STAGE]["p50"] / 1e3
+    return pipeline.statistics(), alone.milliseconds()[ENGINE_STAGE]["p50"] / 1e3
 
 
 def _watched(arguments: list[str], masks: Path) -> tuple[float, float]:

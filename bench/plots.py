@@ -1,4 +1,4 @@
-"""Pictures of a report as SVG: accuracy against latency, roofline, distributions."""
+"""Plots of a report as SVG: accuracy against latency, roofline, distributions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.models import TILE, ModelsResult, Row
+from bench.models import TILE, BackendRow, ModelsResult
 from train.models.registry import MODELS
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "^"}
 COLOURS = ("#3b6ea5", "#d9822b", "#4a9d6e", "#b5475c", "#7a5ea8", "#7f6a4f")
 
 
-def pictures(result: ModelsResult) -> dict[str, str]:
+def plots(result: ModelsResult) -> dict[str, str]:
     """SVG elements by title; those that the rows hold nothing for are left out."""
     if not result.rows:
         return {}
@@ -67,21 +67,21 @@ def _pareto(result: ModelsResult) -> Figure | None:
 
 def _roofline(result: ModelsResult) -> Figure:
     figure, axes = _axes(5.2)
-    rows, roofs = result.rows, result.roofs
+    rows, roofline = result.rows, result.roofline
     points = [(row.flops_per_byte, row.gflops_per_s) for row in rows]
     _scatter(axes, rows, points, rows)
     left, right = min(x for x, _ in points) / 3, max(x for x, _ in points) * 3
-    for precision, peak in roofs.gflops_per_s.items():
-        ridge = peak / roofs.gb_per_s
+    for precision, peak in roofline.gflops_per_s.items():
+        ridge = peak / roofline.gb_per_s
         axes.plot(
             [min(left, ridge), ridge, max(right, ridge)],
-            [min(left, ridge) * roofs.gb_per_s, peak, peak],
+            [min(left, ridge) * roofline.gb_per_s, peak, peak],
             color="#1c2733",
             linewidth=1,
             zorder=1,
         )
         axes.annotate(
-            f"{precision}: {peak:,.0f} GFLOP/s (torch, matrix product), {roofs.gb_per_s:,.0f} GB/s",
+            f"{precision}: {peak:,.0f} GFLOP/s (torch matmul), {roofline.gb_per_s:,.0f} GB/s",
             (ridge, peak),
             xytext=(0, 4),
             textcoords="offset points",
@@ -124,7 +124,10 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _scatter(
-    axes: Axes, rows: Sequence[Row], points: Sequence[tuple[float, float]], of: Sequence[Row]
+    axes: Axes,
+    rows: Sequence[BackendRow],
+    points: Sequence[tuple[float, float]],
+    of: Sequence[BackendRow],
 ) -> None:
     """Backend by colour and precision by marker, with a legend of those in `of`."""
     colours = _colours(of)
@@ -157,7 +160,7 @@ def log_axis(axis: Axis, set_scale: Callable[[str], None]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _colours(rows: Sequence[Row]) -> dict[str, str]:
+def _colours(rows: Sequence[BackendRow]) -> dict[str, str]:
     names = dict.fromkeys(row.backend for row in rows)
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
 

@@ -1,4 +1,4 @@
-"""What a stretch of work took in energy: read from an NVIDIA card, or from a Jetson's rails."""
+"""Energy of a block of work, read from an NVIDIA GPU or from a Jetson's rails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RAIL = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*)\s+(\d+)(?:mW)?(?:/\d+(?:mW)?)+(?!\S
 
 @dataclass
 class Energy:
-    """What a stretch took; known once it is over."""
+    """Of a measured block; known once it is over."""
 
     joules: float = 0.0
     seconds: float = 0.0
@@ -44,17 +44,17 @@ class Energy:
 
 
 class Meter(Protocol):
-    """A way to read power.
+    """Reads power.
 
     Attributes:
-        words: what is read.
-        card_alone: whether that is a graphics card without the machine around it.
+        description: what is read.
+        gpu_only: whether that is the graphics card without the rest of the machine.
     """
 
-    words: str
-    card_alone: bool
+    description: str
+    gpu_only: bool
 
-    def stretch(self) -> AbstractContextManager[Energy]:
+    def measure(self) -> AbstractContextManager[Energy]:
         """Measure the block.
 
         Raises:
@@ -82,7 +82,7 @@ def open_meter() -> Meter:
 class NvmlMeter:
     """The card that CUDA calls the first: its energy counter, or its power where it counts none."""
 
-    card_alone = True
+    gpu_only = True
 
     def __init__(self, nvml: Any, card: Any) -> None:
         self._nvml, self._card = nvml, card
@@ -90,11 +90,11 @@ class NvmlMeter:
         self._ask, self._counts = nvml.nvmlDeviceGetTotalEnergyConsumption, True
         try:
             self._ask(card)
-            self.words = f"NVML energy counter of {name}, the card alone"
+            self.description = f"NVML energy counter of {name}, the card alone"
         except nvml.NVMLError:
             self._ask, self._counts = nvml.nvmlDeviceGetPowerUsage, False
             self._ask(card)
-            self.words = f"NVML power of {name}, the card alone"
+            self.description = f"NVML power of {name}, the card alone"
 
     @classmethod
     def find(cls) -> NvmlMeter | None:
@@ -107,8 +107,8 @@ class NvmlMeter:
             return cls(nvml, card)
         return None
 
-    def stretch(self) -> AbstractContextManager[Energy]:
-        """As `Meter.stretch`."""
+    def measure(self) -> AbstractContextManager[Energy]:
+        """As `Meter.measure`."""
         return self._counted() if self._counts else _polled(self._read)
 
     @contextlib.contextmanager
@@ -124,18 +124,18 @@ class NvmlMeter:
         try:
             return float(self._ask(self._card)) / 1e3
         except self._nvml.NVMLError as error:
-            raise ToolError(f"{self.words}: cannot be read any more ({error})") from error
+            raise ToolError(f"{self.description}: cannot be read any more ({error})") from error
 
 
 class Ina3221Meter:
     """The rails of a Jetson as the kernel shows them."""
 
-    card_alone = False
+    gpu_only = False
 
     def __init__(self, rails: dict[str, tuple[Path, ...]]) -> None:
         self._files = list(rails.values())
         self._watts()
-        self.words = f"INA3221, {_in_words(rails)}"
+        self.description = f"INA3221, {_describe(rails)}"
 
     @classmethod
     def find(cls, sysfs: Path) -> Ina3221Meter | None:
@@ -146,8 +146,8 @@ class Ina3221Meter:
                 return cls({rail: files[rail] for rail in rails})
         return None
 
-    def stretch(self) -> AbstractContextManager[Energy]:
-        """As `Meter.stretch`."""
+    def measure(self) -> AbstractContextManager[Energy]:
+        """As `Meter.measure`."""
         return _polled(self._watts)
 
     def _watts(self) -> float:
@@ -177,11 +177,11 @@ def ina3221_files(sysfs: Path) -> dict[str, tuple[Path, ...]]:
 class TegrastatsMeter:
     """The rails of a Jetson as NVIDIA's tegrastats prints them."""
 
-    card_alone = False
+    gpu_only = False
 
     def __init__(self, program: str, rails: Sequence[str]) -> None:
         self._program, self._rails = program, rails
-        self.words = f"tegrastats, {_in_words(rails)}"
+        self.description = f"tegrastats, {_describe(rails)}"
 
     @classmethod
     def find(cls) -> TegrastatsMeter | None:
@@ -194,8 +194,8 @@ class TegrastatsMeter:
         return cls(program, rails) if rails else None
 
     @contextlib.contextmanager
-    def stretch(self) -> Iterator[Energy]:
-        """As `Meter.stretch`."""
+    def measure(self) -> Iterator[Energy]:
+        """As `Meter.measure`."""
         with (
             _lines(self._program) as (lines, stop),
             _sampled(self._watts(lines), stop) as energy,
@@ -242,7 +242,7 @@ def whole_module(rails: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _in_words(rails: Iterable[str]) -> str:
+def _describe(rails: Iterable[str]) -> str:
     match tuple(rails):
         case (rail,):
             return f"rail {rail}"

@@ -1,4 +1,4 @@
-"""The report of `bench --all-models`: read, written, and shown on a terminal."""
+"""The report of `bench --all-models`, read and written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from tabulate import tabulate
-
 from bench import plots
-from bench.machine import in_words
-from bench.models import TILE, ModelsResult, Row
+from bench.machine import describe
+from bench.models import TILE, BackendRow, ModelsResult
 from bench.paper import PaperRow
-from bench.roofline import Roofs
+from bench.roofline import Roofline
+from bench.tables import table
 from edge.errors import BadArgumentError, ToolError
 from edge.files import new_folder, replacing, write_json
 from train.models.registry import MODELS
@@ -42,7 +40,7 @@ Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Report:
-    """A result, and the machine it was measured on, of `bench.machine.describe`."""
+    """A result, and the machine it was measured on, of `machine_info`."""
 
     machine: Mapping[str, str | int | float]
     result: ModelsResult
@@ -65,7 +63,7 @@ class Report:
                 temporary.write_text(text, encoding="utf-8")
 
     def as_csv(self) -> str:
-        """A line a row, all numbers but the single runs."""
+        """One line per row, all numbers but the single runs."""
         lines = [_flat(row) for row in self.result.rows]
         text = io.StringIO()
         writer = csv.DictWriter(text, lines[0] if lines else ["model"], lineterminator="\n")
@@ -75,19 +73,18 @@ class Report:
 
     def as_markdown(self) -> str:
         """The tables and the machine."""
-        parts = [f"## {title}\n\n{as_markdown(cells)}" for title, cells in self._tables().items()]
-        return "\n\n".join([in_words(self.machine), *parts, *self.remarks()]) + "\n"
+        parts = [f"## {title}\n\n{table(*cells)}" for title, cells in self._tables().items()]
+        return "\n\n".join([describe(self.machine), *parts, *self.remarks()]) + "\n"
 
     def as_html(self) -> str:
         """One page that needs no other file."""
         tables = [
-            f"<h2>{html.escape(title)}</h2>\n<div class=wide>"
-            f"{tabulate(cells[1], cells[0], tablefmt='html', disable_numparse=True)}</div>"
+            f"<h2>{html.escape(title)}</h2>\n<div class=wide>{table(*cells, style='html')}</div>"
             for title, cells in self._tables().items()
         ]
-        pictures = [
-            f"<h2>{html.escape(title)}</h2>\n{picture}"
-            for title, picture in plots.pictures(self.result).items()
+        figures = [
+            f"<h2>{html.escape(title)}</h2>\n{figure}"
+            for title, figure in plots.plots(self.result).items()
         ]
         machine = "".join(
             f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>"
@@ -99,41 +96,29 @@ class Report:
             '<meta name=viewport content="width=device-width">\n'
             f"<title>Networks on this machine</title>\n<style>{STYLE}</style>\n"
             f"<h1>Networks on {html.escape(str(self.machine.get('gpu', self.machine['cpu'])))}</h1>"
-            f"\n{remarks}\n" + "\n".join((*tables, *pictures)) + f"\n<h2>Machine</h2>\n"
+            f"\n{remarks}\n" + "\n".join((*tables, *figures)) + f"\n<h2>Machine</h2>\n"
             f"<dl>{machine}</dl>\n</html>\n"
         )
 
-    def as_tables(self) -> list[Table]:
-        """For a terminal."""
-        found = []
-        for title, (head, lines) in self._tables().items():
-            table = Table(title=title, title_justify="left")
-            for index, name in enumerate(head):
-                table.add_column(name, justify="right" if index else "left")
-            for line in lines:
-                table.add_row(*line)
-            found.append(table)
-        return found
-
     def remarks(self) -> list[str]:
-        """How the numbers are to be read, and what was not measured."""
+        """Notes on the method, and what was not measured."""
         result = self.result
         height, width = result.frame_hw
         remarks = [
-            "Times are medians of runs taken in turn. A median is followed by half of its 95% "
+            "Times are medians of interleaved runs. A median is followed by half of its 95% "
             "confidence interval where six runs or more give one. One task that was timed beside "
             f"every group of networks drifted by a factor of {result.drift:.2f}. "
             f"A frame is {height}x{width} px, a tile {TILE}x{TILE} px; memory is that of a "
             "process that does nothing but one frame. Mask IoU compares with torch in FP32; INT8 "
-            "is calibrated on one painted scene here, and exported engines do better. Networks "
+            "is calibrated on one rendered scene here, and exported engines do better. Networks "
             "without r.w. F1 have random weights."
         ]
-        remarks += [f"Not measured: {name}: {why}" for name, why in result.absent.items()]
+        remarks += [f"Not measured: {name}: {why}" for name, why in result.unavailable.items()]
         return remarks
 
     def _tables(self) -> dict[str, Cells]:
         return {
-            "Beside the paper's Table 4": paper_cells(self.result.table_4),
+            "Against the paper's Table 4": paper_cells(self.result.table_4),
             "A frame, ms": self.frames(),
             "Each network, backend and precision": self._rows(),
         }
@@ -141,18 +126,18 @@ class Report:
     def frames(self) -> Cells:
         """Medians of a frame, ms: networks down, backends and precisions across."""
         rows = self.result.rows
-        ways = list(dict.fromkeys((row.backend, row.precision) for row in rows))
+        columns = list(dict.fromkeys((row.backend, row.precision) for row in rows))
         frame = {row.key: _time(row.frame_ms) for row in rows}
         lines = [
-            (MODELS[key].title, *(frame.get((key, *way), "") for way in ways))
+            (MODELS[key].title, *(frame.get((key, *column), "") for column in columns))
             for key in dict.fromkeys(row.model for row in rows)
         ]
-        return ("", *(" ".join(way) for way in ways)), lines
+        return ("", *(" ".join(column) for column in columns)), lines
 
     def _rows(self) -> Cells:
         head = (
             *("", "backend", "precision", "tile, ms", "p90", "p99", "frame, ms", "p90", "p99"),
-            *("cut into", "tiles/s", "at batch", "GFLOP/s", "memory, MB", "GPU, MB", "file, MB"),
+            *("split into", "tiles/s", "at batch", "GFLOP/s", "memory, MB", "GPU, MB", "file, MB"),
             *("r.w. F1, FP32", "mask IoU"),
         )
         lines = [
@@ -205,8 +190,8 @@ def read_report(path: Path) -> Report:
         content = json.loads(path.read_text(encoding="utf-8"))
         machine = dict(content.pop("machine"))
         content["table_4"] = [PaperRow(**row) for row in content["table_4"]]
-        content["rows"] = [Row(**row) for row in content["rows"]]
-        content["roofs"] = Roofs(**content["roofs"])
+        content["rows"] = [BackendRow(**row) for row in content["rows"]]
+        content["roofline"] = Roofline(**content["roofline"])
         height, width = content["frame_hw"]
         content["frame_hw"] = height, width
         return Report(machine, ModelsResult(**content))
@@ -233,7 +218,7 @@ def _time(times: Mapping[str, Any]) -> str:
     return text
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: BackendRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for field in fields(row):
         value = getattr(row, field.name)
@@ -244,9 +229,3 @@ def _flat(row: Row) -> dict[str, Any]:
         else:
             flat[field.name] = value
     return flat
-
-
-def as_markdown(cells: Cells) -> str:
-    head, lines = cells
-    align = ("left", *("right",) * (len(head) - 1))
-    return tabulate(lines, head, tablefmt="github", disable_numparse=True, colalign=align)

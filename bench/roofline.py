@@ -1,4 +1,4 @@
-"""What this machine could reach at most: floating point operations and bytes a second."""
+"""The machine's roofline: peak floating point operations and bytes a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BYTES_PER_ELEMENT = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Roofs:
+class Roofline:
     """Measured here with torch: a square matrix product, and a copy of 256 MiB.
 
     Attributes:
@@ -28,7 +28,7 @@ class Roofs:
     gb_per_s: float
 
 
-def measure_roofs() -> Roofs:
+def measure_roofline() -> Roofline:
     """The fastest of `REPEATS` runs each, on the first GPU or else the CPU."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -50,7 +50,7 @@ def measure_roofs() -> Roofs:
     source = torch.zeros(BYTES // 4, device=device)
     target = torch.empty_like(source)
     copying = fastest(lambda: target.copy_(source))
-    return Roofs(products, round(2 * BYTES / copying / 1e9, 1))
+    return Roofline(products, round(2 * BYTES / copying / 1e9, 1))
 
 
 def flops_per_byte(spec: ModelSpec, side: int, precision: str) -> float:

@@ -1,4 +1,4 @@
-"""Times of several tasks, taken in turn until the median of each is known."""
+"""Times of several tasks, interleaved until the median of each is precise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ STABLE = 0.95
 # Half of the confidence interval of the median, as a part of the median, that is exact enough.
 PRECISE = 0.02
 MIN_RUNS, MAX_RUNS = 3, 200
-PATIENCE = 3
+# Times its limit that a slow task may take for `MIN_RUNS`.
+OVERRUN = 3
 
 
 @dataclass(frozen=True)
@@ -63,30 +64,26 @@ class Samples:
         }
 
 
-def in_turn(
+def interleaved(
     tasks: Mapping[str, Callable[[], object]],
     limit_s: float,
-    progress: Callable[[str], None] = lambda _: None,
     warm: Mapping[str, float] | None = None,
 ) -> dict[str, Samples]:
-    """Time every task, one run of each in turn, so that drift of the machine hits all alike.
+    """Time every task, their runs interleaved, so that drift of the machine affects all alike.
 
     A task is warmed up until its runs get no faster. It is done when the confidence interval of
     its median is within `PRECISE`, or after `limit_s` seconds of runs, but not before `MIN_RUNS`,
-    unless these would take `PATIENCE` times as long.
+    unless these would take `OVERRUN` times as long.
 
     Args:
-        progress: told the name of each task before it runs.
         warm: tasks that ran before, and how long they took, s.
     """
     for name, task in tasks.items():
-        progress(name)
         _warm_up(task, limit_s, (warm or {}).get(name))
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     open_tasks = dict(tasks)
     while open_tasks:
         for name, task in list(open_tasks.items()):
-            progress(name)
             times = taken[name]
             times.append(seconds_of(task))
             if _is_done(times, limit_s):
@@ -104,7 +101,7 @@ def seconds_of(task: Callable[[], object]) -> float:
 def _is_done(times: list[float], limit_s: float) -> bool:
     spent = sum(times)
     if len(times) < MIN_RUNS:
-        return spent >= PATIENCE * limit_s
+        return spent >= OVERRUN * limit_s
     return spent >= limit_s or len(times) >= MAX_RUNS or Samples(tuple(times)).precise
 
 

@@ -52,7 +52,7 @@ class ObjectRow:
     Attributes:
         choice: "shipped", or "best here": chosen on this very set by F1.
         threshold_u8: None where the maps come with thresholds of their own.
-        tp, fp, fn: objects matched, predicted in excess, missed.
+        tp, fp, fn: true positives, false positives and false negatives.
     """
 
     dataset: str
@@ -95,17 +95,17 @@ class CleanRow:
 def counts_at(found: Found, counters: Sequence[Counter]) -> CountsAt:
     """Counts at `THRESHOLDS_U8` and at the shipped thresholds."""
     return {
-        level: [
-            counter(particle_mask(map_, level))
+        threshold_u8: [
+            counter(particle_mask(map_, threshold_u8))
             for map_, counter in zip(found.maps, counters, strict=True)
         ]
-        for level in sorted({*THRESHOLDS_U8, *found.shipped_u8})
+        for threshold_u8 in sorted({*THRESHOLDS_U8, *found.shipped_u8})
     }
 
 
-def best_threshold_u8(objects: CountsAt) -> int:
+def best_threshold(objects: CountsAt) -> int:
     """The lowest threshold with the best F1."""
-    return max(objects, key=lambda level: (total(objects[level]).f1(), -level))
+    return max(objects, key=lambda threshold_u8: (total(objects[threshold_u8]).f1(), -threshold_u8))
 
 
 def total(counts: Sequence[C]) -> C:
@@ -116,36 +116,40 @@ def total(counts: Sequence[C]) -> C:
 def object_rows(dataset: str, found: Found, objects: CountsAt) -> list[ObjectRow]:
     """At the shipped threshold, where there is one, and the best."""
 
-    def row(choice: str, level: int | None, counts: Sequence[ObjectCounts]) -> ObjectRow:
+    def row(choice: str, threshold_u8: int | None, counts: Sequence[ObjectCounts]) -> ObjectRow:
         summed = total(counts)
         recall, precision, f1 = (_estimate(counts, score) for score in OBJECT_SCORES)
         return ObjectRow(
-            dataset, found.detector, choice, level,
+            dataset, found.detector, choice, threshold_u8,
             summed.tp, summed.fp, summed.fn, recall, precision, f1,
         )  # fmt: skip
 
     rows = []
     if found.shipped_u8:
-        counts = [objects[level][index] for index, level in enumerate(found.shipped_u8)]
+        counts = [
+            objects[threshold_u8][index] for index, threshold_u8 in enumerate(found.shipped_u8)
+        ]
         rows.append(row(SHIPPED, _one(found.shipped_u8), counts))
-    best = best_threshold_u8(objects)
+    best = best_threshold(objects)
     return [*rows, row(BEST_HERE, best, objects[best])]
 
 
-def grey_levels(found: Found, masks: Sequence[NDArray[np.uint8]]) -> list[ProbabilityHistogram]:
+def probability_histograms(
+    found: Found, masks: Sequence[NDArray[np.uint8]]
+) -> list[ProbabilityHistogram]:
     """Of each map against its mask of 0 and 1."""
-    levels = []
+    histograms = []
     for map_, mask in zip(found.maps, masks, strict=True):
-        levels.append(ProbabilityHistogram())
-        levels[-1].add(map_, mask)
-    return levels
+        histograms.append(ProbabilityHistogram())
+        histograms[-1].add(map_, mask)
+    return histograms
 
 
-def best_pixel_level(levels: Sequence[ProbabilityHistogram]) -> tuple[int, float]:
+def best_pixel_threshold(histograms: Sequence[ProbabilityHistogram]) -> tuple[int, float]:
     """The lowest threshold with the best recall-weighted F1 of all maps together, and that."""
     together = ProbabilityHistogram(
-        sum((one.particle for one in levels), np.zeros(256, np.int64)),
-        sum((one.background for one in levels), np.zeros(256, np.int64)),
+        sum((one.particle for one in histograms), np.zeros(256, np.int64)),
+        sum((one.background for one in histograms), np.zeros(256, np.int64)),
     )
     best = together.best_threshold_u8()
     return best, together.at(best).weighted_f1()
@@ -153,19 +157,22 @@ def best_pixel_level(levels: Sequence[ProbabilityHistogram]) -> tuple[int, float
 
 def pixel_rows(dataset: str, found: Found, masks: Sequence[NDArray[np.uint8]]) -> list[PixelRow]:
     """At the shipped threshold, where there is one, and the best; masks of 0 and 1."""
-    levels = grey_levels(found, masks)
+    histograms = probability_histograms(found, masks)
 
-    def row(choice: str, level: int | None, counts: Sequence[Counts]) -> PixelRow:
+    def row(choice: str, threshold_u8: int | None, counts: Sequence[Counts]) -> PixelRow:
         scores = (Counts.recall, Counts.precision, Counts.weighted_f1)
         recall, precision, rw_f1 = (_estimate(counts, score) for score in scores)
-        return PixelRow(dataset, found.detector, choice, level, recall, precision, rw_f1)
+        return PixelRow(dataset, found.detector, choice, threshold_u8, recall, precision, rw_f1)
 
     rows = []
     if found.shipped_u8:
-        counts = [one.at(level) for one, level in zip(levels, found.shipped_u8, strict=True)]
+        counts = [
+            one.at(threshold_u8)
+            for one, threshold_u8 in zip(histograms, found.shipped_u8, strict=True)
+        ]
         rows.append(row(SHIPPED, _one(found.shipped_u8), counts))
-    best, _ = best_pixel_level(levels)
-    return [*rows, row(BEST_HERE, best, [one.at(best) for one in levels])]
+    best, _ = best_pixel_threshold(histograms)
+    return [*rows, row(BEST_HERE, best, [one.at(best) for one in histograms])]
 
 
 @dataclass(frozen=True)
@@ -184,10 +191,10 @@ def best_filters(windows: Sequence[Window], counters: Sequence[Counter]) -> list
     for one in FILTERS:
         found = find(one, windows)
         objects = counts_at(found, counters)
-        level = best_threshold_u8(objects)
-        f1 = total(objects[level]).f1()
+        threshold_u8 = best_threshold(objects)
+        f1 = total(objects[threshold_u8]).f1()
         if one.kind not in best or f1 > best[one.kind][0]:
-            best[one.kind] = f1, BestFilter(one, found, level, objects)
+            best[one.kind] = f1, BestFilter(one, found, threshold_u8, objects)
     return [chosen for _, chosen in best.values()]
 
 
@@ -198,7 +205,7 @@ def best_pixel_filters(
     best: dict[str, tuple[float, Found]] = {}
     for one in FILTERS:
         found = find(one, windows)
-        score = best_pixel_level(grey_levels(found, masks))[1]
+        score = best_pixel_threshold(probability_histograms(found, masks))[1]
         if one.kind not in best or score > best[one.kind][0]:
             best[one.kind] = score, found
     return [found for _, found in best.values()]
@@ -221,12 +228,15 @@ def clean_row(found: Found, windows: Sequence[Window], choice: str, threshold_u8
     return CleanRow(found.detector, choice, threshold_u8, false, round(area, 4), rate)
 
 
-def clean_rates(found: Found, windows: Sequence[Window], levels: Sequence[int]) -> dict[int, float]:
+def clean_rates(
+    found: Found, windows: Sequence[Window], thresholds_u8: Sequence[int]
+) -> dict[int, float]:
     """False positives a megapixel by threshold."""
     area = sum(window.height * window.width for window in windows) / 1e6
     return {
-        level: sum(object_count(particle_mask(map_, level)) for map_ in found.maps) / area
-        for level in levels
+        threshold_u8: sum(object_count(particle_mask(map_, threshold_u8)) for map_ in found.maps)
+        / area
+        for threshold_u8 in thresholds_u8
     }
 
 
@@ -235,6 +245,6 @@ def _estimate(counts: Sequence[C], score: Callable[[C], float]) -> Estimate:
     return Estimate(round(score(total(counts)), 4), round(low, 4), round(high, 4))
 
 
-def _one(levels: Sequence[int]) -> int | None:
+def _one(thresholds_u8: Sequence[int]) -> int | None:
     """The threshold that all share, if they do."""
-    return levels[0] if len(set(levels)) == 1 else None
+    return thresholds_u8[0] if len(set(thresholds_u8)) == 1 else None

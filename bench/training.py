@@ -1,4 +1,4 @@
-"""Does the framework cost anything? Training against a plain PyTorch loop, in one run."""
+"""Overhead of the training framework against a plain PyTorch loop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from bench.machine import memory_mb
+from bench.tables import table
 from train.data.augment import Augmentation, normalisation_of, normalised
 from train.data.crops import Crops
 from train.data.samples import Sample
@@ -34,7 +35,7 @@ PHOTOS, SIDE, CROP, BATCH = 9, 256, 64, 4
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """`repeats` of `epochs` epochs each, ours and a plain loop in turn.
+    """`repeats` of `epochs` epochs each, ours and a plain loop interleaved.
 
     `images_per_s` and `plain_images_per_s` hold a number a repeat, from the median of ten steps.
     `memory_mb` is resident memory after each epoch of all our runs, MB of 10**6 bytes.
@@ -60,15 +61,17 @@ class TrainingResult:
         last = self.memory_mb[-self.epochs :]
         return float(np.polyfit(range(len(last)), last, 1)[0])
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
         pairs = zip(self.images_per_s, self.plain_images_per_s, strict=True)
-        return "\n".join(
+        rows = [
+            (str(n), f"{a:.2f}", f"{b:.2f}", f"{a / b:.3f}") for n, (a, b) in enumerate(pairs, 1)
+        ]
+        rows.append(("median", "", "", f"{self.ratio:.3f}"))
+        return "\n\n".join(
             [
                 f"{self.model} on {self.device}, batch {self.batch}, crops {self.crop}x{self.crop}",
-                f"{'crops a second':<20}{'ours':>10}{'plain':>10}{'ratio':>10}",
-                *(f"{n:<20}{a:>10.2f}{b:>10.2f}{a / b:>10.3f}" for n, (a, b) in enumerate(pairs)),
-                f"{'median':<40}{self.ratio:>10.3f}",
+                table(("repeat", "ours, crops/s", "plain loop, crops/s", "ratio"), rows),
                 f"memory after each epoch {', '.join(f'{mb:.0f}' for mb in self.memory_mb)} MB; "
                 f"{self.memory_slope_mb:+.2f} MB an epoch in the last run",
             ]
@@ -76,7 +79,7 @@ class TrainingResult:
 
 
 def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
-    """Train `model` on painted photos, with `train.fit` and with a plain loop, in turn.
+    """Train `model` on rendered photos, with `train.fit` and with a plain loop, interleaved.
 
     Both augment, take the same crops and step by the same loss and optimiser; ours logs, validates
     and keeps checkpoints beside that, of which a step's time sees the logging only.
@@ -89,10 +92,10 @@ def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
     rng = np.random.default_rng(0)
     photos = []
     for number in range(PHOTOS):
-        painted = scene(rng, SIDE, SIDE, particles=10)
-        photos.append(Sample(str(number), painted.image, (painted.mask > 0).astype(np.uint8)))
+        rendered = scene(rng, SIDE, SIDE, particles=10)
+        photos.append(Sample(str(number), rendered.image, (rendered.mask > 0).astype(np.uint8)))
     ours, plain, memory = [], [], []
-    settings = Settings("painted", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
+    settings = Settings("rendered", epochs=epochs, batch=BATCH, crop=CROP, devices=1)
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
@@ -120,7 +123,7 @@ def _images_per_s(logged: list[tuple[int, float]]) -> float:
 
 
 def _plain_loop(model: str, crops: Crops, photos: list[Sample], epochs: int) -> list[float]:
-    """What one would write without a framework; Unix time at the end of each step."""
+    """A loop without a framework; Unix time at the end of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(open_model(model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines import engine_path, open_engine
-from edge.engines.engine import Frames, through
+from edge.engines.engine import Engine, Frames, through
 from edge.errors import BadArgumentError
 from edge.frame import Frame
 from edge.latency import Stopwatch
@@ -35,16 +35,8 @@ class Model:
         path: of the engine's file.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        device: Literal["auto", "cpu", "gpu"] = "auto",
-        trust: bool = False,
-        cuda: str | None = None,
-    ) -> None:
-        self.path = engine_path(name)
-        self.engine = open_engine(name, device=device, trust=trust, cuda=cuda)
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.engine, self.path = engine, path
         self._lock = threading.Lock()
         self._opened = contextlib.ExitStack()
         self._frames: tuple[tuple[int, int], Frames] | None = None
@@ -153,7 +145,8 @@ def load_model(
         ToolError: the file is damaged, its backend is not installed, it was built for another
             machine, or there is no such device.
     """
-    return Model(str(name), device=device, trust=trust, cuda=cuda)
+    engine = open_engine(str(name), device=device, trust=trust, cuda=cuda)
+    return Model(engine, engine_path(str(name)))
 
 
 def as_rgb(image: Any) -> NDArray[np.uint8]:

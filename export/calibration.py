@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.graph import Probe
+from export.graph import ActivationHook
 
 BINS = 2048
 LEVELS = 128
-# Share of the values, in percent, that the percentile range holds.
+# Percentage of the values within the percentile range.
 PERCENTILE = 99.99
 # Limits that the entropy method tries, in bins apart: finer ones change nothing.
 STRIDE = 16
@@ -95,9 +95,9 @@ def histograms(
     model: onnx.ModelProto, tensors: Sequence[str], images: Iterable[NDArray[np.uint8]]
 ) -> dict[str, Histogram]:
     """Of each of `tensors` of a float32 graph, over images uint8 (H,W,3), one at a time."""
-    probe = Probe(model, tensors)
+    hook = ActivationHook(model, tensors)
     found = {name: Histogram() for name in tensors}
     for image in images:
-        for name, values in probe.run(image[None]).items():
+        for name, values in hook.run(image[None]).items():
             found[name].add(values)
     return found

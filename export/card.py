@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from edge.engines.sidecar import Sidecar
 from export.verify import Verification
 from train.metrics import LABELS
 from train.models.spec import ModelSpec
+
+
+def card_path(engine: Path) -> Path:
+    """Where the model card of an engine file lies: X.md may belong to another X."""
+    return engine.with_name(f"{engine.name}.md")
 
 
 def model_card(
@@ -28,19 +34,19 @@ def model_card(
         for key, value in training.items()
         if not isinstance(value, dict)
     )
-    findings = "".join(f"- {note}\n" for note in notes)
+    remarks = "".join(f"- {note}\n" for note in notes)
     return f"""# {spec.title if spec else info.model} (`{info.model}`), {sidecar.precision}
 
 {size}halo {info.halo} px, sizes in multiples of {info.multiple} px.
 {_made_for(sidecar)}
 Content hash of the network `{info.content_hash}`.
 
-## Beside the float network
+## Verification against the float network
 
-On {verification.crops} crops, {verification.pixels:,} pixels, against {verification.truth}:
+On {verification.crops} crops, {verification.pixels:,} pixels, against {verification.label_source}:
 
 {verification.as_table()}
-{findings}
+{remarks}
 ## Training
 
 {facts}
@@ -50,11 +56,11 @@ On {verification.crops} crops, {verification.pixels:,} pixels, against {verifica
 def _made_for(sidecar: Sidecar) -> str:
     if sidecar.profile is None:
         return "ONNX: any tile size and batch, in ONNX Runtime."
-    (height, width), (smallest, usual, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
+    (height, width), (smallest, optimum, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
     return (
-        f"TensorRT plan ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute capability "
-        f"{', '.join(sidecar.compute_capabilities)}):\n"
-        f"tiles of {height}x{width} px in batches of {smallest} to {largest}, usually {usual}."
+        f"TensorRT engine ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute "
+        f"capability {', '.join(sidecar.compute_capabilities)}):\n"
+        f"tiles of {height}x{width} px in batches of {smallest} to {largest}, optimum {optimum}."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edge.engines import engine_path, shipped
 from edge.engines.flavour import FLAVOURS, open_flavour
 from edge.errors import needs, reported
 
@@ -47,12 +48,13 @@ def export_trt() -> None:
 
     \b
     export-trt best.pt                 is short for: export-trt build best.pt
+    export-trt half_mrunet             a shipped model
     export-trt inspect best.trt
     """
 
 
 @export_trt.command()
-@click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("source")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -63,10 +65,13 @@ def export_trt() -> None:
     "photos",
     metavar="FOLDER",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Photos, with masks or without: half of them calibrate INT8, half are measured on.",
+    help="Photos, with masks or without: half calibrate INT8, half evaluate the engine.",
 )
 @click.option(
-    "--frame", metavar="HxW", callback=_size, help="Frames to plan for.  [default: 1440x1440]"
+    "--frame",
+    metavar="HxW",
+    callback=_size,
+    help="Frame size to plan tiles for.  [default: 1440x1440]",
 )
 @click.option(
     "--tile", metavar="HxW", callback=_size, help="Tiles of this size instead of the planned ones."
@@ -104,10 +109,11 @@ def export_trt() -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt]",
+    help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt; of a "
+    "shipped model, NAME.trt in the current folder]",
 )
 def build(
-    source: Path,
+    source: str,
     precision: str | None,
     photos: Path | None,
     frame: tuple[int, int] | None,
@@ -119,22 +125,26 @@ def build(
     triton: Path | None,
     out: Path | None,
 ) -> None:
-    """Turn SOURCE, a checkpoint of 'train fit' or an .onnx of ours, into a verified engine.
+    """Turn SOURCE, a checkpoint, an .onnx of export-trt or a shipped model, into an engine.
 
     \b
     export-trt best.pt
     export-trt best.pt --precision int8 --calibration photos/
     export-trt best.pt --target rtx --compute-capability 8.6
     export-trt best.pt --precision fp32 --out best.onnx
+    export-trt half_mrunet
 
-    Its sidecar (.json) and model card (.md) are written beside it.
+    The engine is verified. Its sidecar, best.trt.json, and model card, best.trt.md, are written
+    beside it.
     """
-    out = out or source.with_suffix(".trt")
+    path = shipped().get(source, Path(source))
+    if out is None:
+        out = Path(f"{source}.trt") if source in shipped() else path.with_suffix(".trt")
     if out.suffix not in (".trt", ".onnx"):
         raise click.UsageError(f"{out}: must end in .trt or .onnx")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder")
-    if out.resolve() == source.resolve():
+    if out.resolve() == path.resolve():
         raise click.UsageError(f"{out}: is the source itself; name another file with --out")
     for_plans = {
         "--frame": frame,
@@ -161,13 +171,13 @@ def build(
                 batch=batch,
             )
         done = export(
-            source,
+            path,
             out,
             precision=precision,
             photos=photos,
             max_drop=max_drop,
             target=engine_target,
-            report=lambda text: click.echo(f"{text} ...", err=True),
+            on_progress=lambda text: click.echo(f"{text} ...", err=True),
         )
         if triton:
             from export.triton import write_repository
@@ -181,10 +191,10 @@ def build(
 
 
 @export_trt.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def inspect(file: Path) -> None:
-    """Say what FILE, an .onnx or .trt, is, and whether this machine can run it."""
+@click.argument("engine")
+def inspect(engine: str) -> None:
+    """Say what ENGINE, a file or a shipped model, is, and whether this machine can run it."""
     with reported():
         with needs("export"):
             from export.inspection import inspection
-        click.echo(inspection(file))
+        click.echo(inspection(engine_path(engine)))

@@ -29,11 +29,11 @@ def fp32(model: onnx.ModelProto) -> onnx.ModelProto:
     return converted
 
 
-def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A float32 graph that rounds to float16 wherever `model`, of `fp16`, does on a GPU.
+def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """FP16 emulation: a float32 graph that rounds to float16 wherever `model` does on a GPU.
 
-    ONNX Runtime has no float16 convolutions for CPUs and leaves the rounding between its float32
-    ones out: an overflow would go unseen. Casts that stand in the graph it keeps.
+    ONNX Runtime has no float16 convolutions for CPUs and leaves out the rounding between its
+    float32 ones: an overflow would go unseen. It keeps the casts that are in the graph.
     """
     graph = fp32(model)
     nodes = list(graph.graph.node)

@@ -14,19 +14,18 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from edge.engines import shipped
 from edge.engines.engine import INPUT, EngineInfo
-from edge.errors import ToolError
+from edge.errors import BadArgumentError, ToolError
 
 PRECISIONS = ("fp32", "fp16", "int8")
-# Probabilities, 0..1, of two float32 graphs of one network may differ by this before rounding.
-TOLERANCE = 1e-4
 # Side of the image that shapes are worked out for, px: a multiple of every network's pooling.
 SIDE = 64
 
 
 @dataclass(frozen=True)
 class ConvNode:
-    """One convolution: `pixels` is the share of the image's pixels that it computes."""
+    """One convolution: `pixels` is the fraction of the image's pixels that it computes."""
 
     name: str
     kernel: int
@@ -41,14 +40,23 @@ class ConvNode:
         return (2 * self.kernel**2 * self.cin + 1) * self.cout * self.pixels
 
 
+def check_is_file(path: Path) -> None:
+    """Raises BadArgumentError where there is no file to read a network from."""
+    if not path.is_file():
+        raise BadArgumentError(
+            f"{path}: no such file; give a .pt of 'train fit', an .onnx of export-trt, or one of "
+            f"{', '.join(shipped())}"
+        )
+
+
 def read_graph(path: Path) -> tuple[onnx.ModelProto, EngineInfo]:
     """An .onnx file that `export-trt` wrote.
 
     Raises:
-        ToolError: it is missing, damaged, or not ours.
+        BadArgumentError: there is no such file.
+        ToolError: it is damaged or not ours.
     """
-    if not path.is_file():
-        raise ToolError(f"{path}: no such file; give a .pt of 'train fit' or an .onnx of ours")
+    check_is_file(path)
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -87,7 +95,7 @@ def producers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def probability_tensor(model: onnx.ModelProto) -> str:
-    """The tensor that holds the probability, 0..1, before it is rounded."""
+    """The tensor that holds the probability, 0..1, before it is rounded to uint8."""
     (name,) = [node.output[0] for node in model.graph.node if node.op_type == "Sigmoid"]
     return str(name)
 
@@ -102,8 +110,8 @@ def conv_nodes(model: onnx.ModelProto) -> list[ConvNode]:
     producers, weights = producers_of(model), weights_of(model)
     nodes = [node for node in model.graph.node if node.op_type == "Conv"]
     # Asked of ONNX Runtime: shape inference does not see through SegNet's unpooling.
-    probe = Probe(model, [node.output[0] for node in nodes])
-    outputs = probe.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    hook = ActivationHook(model, [node.output[0] for node in nodes])
+    outputs = hook.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
     found = []
     for node in nodes:
         source = producers.get(node.input[1])
@@ -115,25 +123,25 @@ def conv_nodes(model: onnx.ModelProto) -> list[ConvNode]:
     return found
 
 
-def int8_share(convs: list[ConvNode]) -> float:
-    """Share of the convolutions' FLOPs, 0..1, that is computed in INT8."""
+def int8_fraction(convs: list[ConvNode]) -> float:
+    """Fraction of the convolutions' FLOPs that is computed in INT8, 0..1."""
     in_int8 = sum(conv.flops_per_pixel for conv in convs if conv.int8)
     return in_int8 / sum(conv.flops_per_pixel for conv in convs)
 
 
-class Probe:
-    """A graph in ONNX Runtime that also returns tensors from its inside."""
+class ActivationHook:
+    """Reads inner tensors of a graph as ONNX Runtime runs it."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
-        probed = onnx.ModelProto()
-        probed.CopyFrom(model)
-        del probed.graph.output[:]
-        probed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+        hooked = onnx.ModelProto()
+        hooked.CopyFrom(model)
+        del hooked.graph.output[:]
+        hooked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
         self._tensors = list(tensors)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # constants that it cannot fold are no news
         self._session = onnxruntime.InferenceSession(
-            probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            hooked.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
     def run(self, tiles: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

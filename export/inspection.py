@@ -1,4 +1,4 @@
-"""What an engine file is, and whether this machine can run it."""
+"""Facts about an engine file, and whether this machine can run it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from edge.engines import open_engine
 from edge.engines.engine import EngineInfo
 from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
 from edge.engines.tensorrt import loaded, matching_flavour
-from edge.errors import BadArgumentError, ToolError
-from export.graph import conv_nodes, int8_share, precision_of, read_graph
+from edge.errors import ToolError
+from export.graph import conv_nodes, int8_fraction, precision_of, read_graph
 
 
 def inspection(path: Path) -> str:
     """Facts about an .onnx or .trt, a line each.
 
     Raises:
-        BadArgumentError: there is no such file, or it is neither.
         ToolError: it is damaged or not ours.
     """
-    if not path.is_file():
-        raise BadArgumentError(f"{path}: no such file")
-    if path.suffix not in (".onnx", ".trt"):
-        raise BadArgumentError(f"{path}: neither an .onnx nor a .trt")
     lines = _onnx(path) if path.suffix == ".onnx" else _plan(path)
     return "\n".join(f"{name + ':':<14}{value}" for name, value in lines.items())
 
@@ -38,8 +33,8 @@ def _onnx(path: Path) -> dict[str, str]:
         "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, ONNX opset "
         f"{model.opset_import[0].version}",
         **_network(info),
-        "precision": f"{precision_of(model)}, {int8_share(convs):.1%} of the convolutions' FLOPs "
-        f"in INT8",
+        "precision": f"{precision_of(model)}, {int8_fraction(convs):.1%} of the convolutions' "
+        f"FLOPs in INT8",
         "layers": ", ".join(f"{count} {kind}" for kind, count in operators.most_common()),
         "tiles": f"any multiple of {info.multiple} px, any batch",
         "sidecar": _checked(read_sidecar(path)) if has_sidecar else "none",
@@ -53,12 +48,12 @@ def _plan(path: Path) -> dict[str, str]:
     if profile is None:
         raise ToolError(f"{path}: its sidecar describes an .onnx; write the engine again")
     lines = {
-        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, plan of {sidecar.flavour} TensorRT "
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, engine of {sidecar.flavour} TensorRT "
         f"{sidecar.version}, built on {sidecar.device}",
         **_network(sidecar.info),
         "precision": sidecar.precision,
         "tiles": f"{profile.tile_hw[0]}x{profile.tile_hw[1]} px, {profile.batch[0]} to "
-        f"{profile.batch[2]} at a time, usually {profile.batch[1]}",
+        f"{profile.batch[2]} a batch, optimum {profile.batch[1]}",
         "GPUs": f"compute capability {', '.join(sidecar.compute_capabilities)}",
         "sidecar": _checked(sidecar),
     }
@@ -77,9 +72,9 @@ def _network(info: EngineInfo) -> dict[str, str]:
 
 
 def _checked(sidecar: Sidecar) -> str:
-    comparisons = sidecar.verification.get("comparisons", [])
-    drops = [f"{found['what']} {found['drop']:+.4f}" for found in comparisons]
-    return f"belongs to this file; drop of r.w. F1: {', '.join(drops) or 'not measured'}"
+    drops = [found["drop"] for found in sidecar.verification.get("comparisons", [])]
+    largest = f"{max(drops):+.4f}" if drops else "not measured"
+    return f"belongs to this file; largest drop of r.w. F1: {largest}"
 
 
 def _layers(path: Path, sidecar: Sidecar) -> str:

@@ -20,19 +20,21 @@ from torch import Tensor, nn
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.errors import ToolError
 from export.graph import (
-    TOLERANCE,
-    Probe,
+    ActivationHook,
     content_hash,
     precision_of,
     probability_tensor,
     producers_of,
     weights_of,
 )
+from export.verify import max_abs_difference
 from train.checkpoint import Checkpoint, Normalisation, prior_corrected_probability, probability
 from train.data.synth import scene
 from train.models.registry import MODELS
 
 OPSET = 18
+# Probabilities, 0..1, of the graph and of torch may differ by this before rounding.
+TOLERANCE = 1e-4
 # (tiles, height, width) that are compared with torch.
 SHAPES = ((1, 96, 160), (3, 64, 64))
 
@@ -117,16 +119,18 @@ def info_of(checkpoint: Checkpoint, hash_: str) -> EngineInfo:
 
 
 def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
-    """The checkpoint that `to_onnx` made a graph of, which must be in float32 and not joined.
+    """The checkpoint that `to_onnx` made a graph of, which must be in float32.
 
     Raises:
-        ToolError: the graph is of a network outside the catalogue, or was rewritten since.
+        ToolError: the graph is of a network outside the model registry, or was rewritten since.
     """
     if info.model not in MODELS:
-        raise ToolError(f"{info.model}: not in the catalogue, so its graph is no network in torch")
+        raise ToolError(
+            f"{info.model}: not in the model registry, so torch cannot rebuild its graph"
+        )
     rewritten = ToolError(
-        f"the graph of {info.model} does not hold its weights as torch has them: give one whose "
-        f"convolutions are in float32 and not joined"
+        f"the graph of {info.model} does not hold its weights as torch has them: export it again "
+        f"with --precision fp32"
     )
     if precision_of(model) != "fp32":
         raise rewritten
@@ -164,14 +168,14 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     """
     reference = EngineGraph(checkpoint).eval()
     name = probability_tensor(model)
-    probe = Probe(model, [name])
+    hook = ActivationHook(model, [name])
     rng = np.random.default_rng(0)
     for count, height, width in SHAPES:
         tiles = np.stack([scene(rng, height, width, particles=20).image for _ in range(count)])
         with torch.inference_mode():
             logits = reference.logits(torch.from_numpy(tiles))
             expected = prior_corrected_probability(logits, checkpoint.prior).numpy()
-        difference = float(np.abs(probe.run(tiles)[name] - expected).max())
+        difference = max_abs_difference(hook.run(tiles)[name], expected)
         if not difference <= TOLERANCE:  # a NaN is no agreement
             raise ToolError(
                 f"the exported graph differs from torch by {difference:.1e} in a probability "

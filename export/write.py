@@ -24,17 +24,16 @@ from edge.errors import BadArgumentError, ToolError, needs
 from edge.files import replacing
 from edge.gpu import find_gpu
 from export.build import build_plan, targets_of
-from export.card import model_card
+from export.calibration_data import CalibrationData, from_folder, padded, rendered
+from export.card import card_path, model_card
 from export.fp16 import fp16
-from export.graph import Probe, precision_of, read_graph
-from export.joins import faster
-from export.material import Material, of_folder, padded, rendered
-from export.search import as_on_gpu, choose
-from export.verify import Comparison, Judge, Run, Verification
+from export.graph import ActivationHook, check_is_file, precision_of, read_graph
+from export.search import choose, fp16_emulator
+from export.verify import Comparison, Evaluator, Inference, Verification
 from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 
-# R.w. F1 that a precision may cost.
+# Largest drop of r.w. F1 allowed by default.
 MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
 # Tiles that a planned batch holds at most: enough to fill a GPU, and a bound to its memory.
 MAX_BATCH = 4
@@ -44,7 +43,7 @@ DEVICE_CROPS = 8
 
 @dataclass(frozen=True)
 class Target:
-    """The TensorRT to build for, and what it is to take.
+    """The TensorRT to build for, and its input shapes.
 
     Attributes:
         frame_hw: px; the planner chooses tile and batch for it where they are None.
@@ -75,30 +74,30 @@ def planned_profile(
         else:
             layout = tiling.plan_fixed(frame_hw, tile_hw, multiple=multiple, halo=halo)
         # Batches of equal size: nine tiles come as three times three.
-        usual = -(-layout.count // -(-layout.count // MAX_BATCH))
-        return Profile(layout.tile_hw, batch or (1, usual, usual))
+        optimum = -(-layout.count // -(-layout.count // MAX_BATCH))
+        return Profile(layout.tile_hw, batch or (1, optimum, optimum))
     except (ToolError, ValueError) as error:
         raise BadArgumentError(f"tile or batch: {error}") from None
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file to export, as far as it can be read in no time.
+class ExportSource:
+    """A file to export, as far as it is known without tracing.
 
     Attributes:
         precision: of its graph; fp32 for a checkpoint.
-        network: makes its graph, which takes a while where torch must be traced.
+        network: makes its graph; slow where torch must be traced.
     """
 
     path: Path
     multiple: int
     halo: int
     precision: str
-    network: Callable[[], Network]
+    network: Callable[[], SourceNetwork]
 
 
 @dataclass(frozen=True)
-class Network:
+class SourceNetwork:
     """A graph to put into another precision, or that has its precision already.
 
     Attributes:
@@ -109,11 +108,11 @@ class Network:
     info: EngineInfo
     spec: ModelSpec | None
     checkpoint_sha256: str | None
-    torch: Run | None
+    torch: Inference | None
 
 
 @dataclass(frozen=True)
-class Graph:
+class ConvertedGraph:
     """The graph in the precision asked for; `details` go into the sidecar, `notes` to the user."""
 
     model: onnx.ModelProto
@@ -123,7 +122,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Export:
-    """What was written, and how it was found."""
+    """What was written."""
 
     sidecar: Sidecar
     verification: Verification
@@ -138,7 +137,7 @@ def export(
     photos: Path | None,
     max_drop: float | None,
     target: Target | None,
-    report: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Export:
     """Write `path`, a checkpoint or an .onnx of ours, to `out`: a plan for `target`, else .onnx.
 
@@ -148,7 +147,7 @@ def export(
         precision: fp32, fp16 or int8; None is what the file has already, else fp16.
         photos: to calibrate INT8 on, and to measure on.
         max_drop: of r.w. F1; None is `MAX_DROP`.
-        report: told what is being done.
+        on_progress: called with each step as it begins.
 
     Raises:
         ToolError: the file is damaged or not ours, the graph or plan cannot be made, or it differs
@@ -165,16 +164,16 @@ def export(
         )
     precision = _chosen_precision(source, precision, photos)
     max_drop = MAX_DROP[precision] if max_drop is None else max_drop
-    crops = of_folder(photos, source.multiple) if photos else rendered()
-    report(f"reading the network of {path}")
+    crops = from_folder(photos, source.multiple) if photos else rendered()
+    on_progress(f"reading the network of {path}")
     network = source.network()
-    probe = Probe(network.model, [OUTPUT])
+    hook = ActivationHook(network.model, [OUTPUT])
 
     def reference(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return probe.run(tiles)[OUTPUT]
+        return hook.run(tiles)[OUTPUT]
 
-    judge = Judge(crops.held_out, reference, network.info.level)
-    graph = _graph(network, source.precision, precision, crops, judge, max_drop, report)
+    evaluator = Evaluator(crops.held_out, reference, network.info.level)
+    graph = _graph(network, source.precision, precision, crops, evaluator, max_drop, on_progress)
     notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
 
     with contextlib.ExitStack() as stack:
@@ -183,19 +182,19 @@ def export(
         graph_file = folder / "model.onnx" if target else temporary
         graph_file.write_bytes(graph.model.SerializeToString())
         engine = open_engine(str(graph_file))
-        ways: dict[str, Run] = {"torch, fp32": network.torch} if network.torch else {}
+        runs: dict[str, Inference] = {"torch, fp32": network.torch} if network.torch else {}
         if precision != "fp32":
-            ways[f"{precision}, rounded as on a GPU"] = as_on_gpu(graph.model)
-        ways[f"{precision}, {engine.device}"] = engine.run
-        report("measuring")
+            runs[f"{precision}, FP16 emulation"] = fp16_emulator(graph.model)
+        runs[f"{precision}, {engine.device}"] = engine.run
+        on_progress("evaluating")
         verification = Verification(
             crops=len(crops.held_out),
-            pixels=judge.pixels,
-            truth=crops.truth,
+            pixels=evaluator.pixels,
+            label_source=crops.label_source,
             reference=source.precision,
-            rw_f1=judge.rw_f1,
+            rw_f1=evaluator.rw_f1,
             max_drop=max_drop,
-            comparisons=[judge.compare(what, run) for what, run in ways.items()],
+            comparisons=[evaluator.compare(name, run) for name, run in runs.items()],
         )
         verification.check(precision)
         sidecar = Sidecar(
@@ -212,7 +211,7 @@ def export(
             verification={},
         )
         if target and profile:
-            report(f"building for {target.flavour.title}")
+            on_progress(f"building for {target.flavour.title}")
             built = build_plan(graph.model, target.flavour, profile, target.compute_capabilities)
             temporary.write_bytes(built.plan)
             sidecar = replace(
@@ -227,7 +226,7 @@ def export(
             notes.append(f"built in {built.seconds:.1f} s")
             gpu = find_gpu()
             if gpu and gpu.compute_capability in built.compute_capabilities:
-                report(f"running it on {gpu.name}")
+                on_progress(f"running it on {gpu.name}")
                 verification.comparisons.append(
                     _on_device(built.plan, sidecar, crops, reference, folder)
                 )
@@ -235,52 +234,54 @@ def export(
             else:
                 notes.append("the engine itself was not run: no GPU here that it is for")
         sidecar = replace(sidecar, verification={**asdict(verification), **graph.details})
-        with replacing(sidecar_path(out)) as described, replacing(out.with_suffix(".md")) as card:
+        with replacing(sidecar_path(out)) as described, replacing(card_path(out)) as card:
             sidecar.write(described)
             card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
     return Export(sidecar, verification, notes)
 
 
 def _on_device(
-    plan: bytes, sidecar: Sidecar, crops: Material, reference: Run, folder: Path
+    plan: bytes, sidecar: Sidecar, crops: CalibrationData, reference: Inference, folder: Path
 ) -> Comparison:
-    """The plan itself beside the float network, on a few of the crops, padded to its tiles."""
+    """The engine itself against the float network, on a few crops padded to its tiles."""
     path = folder / "engine.trt"
     path.write_bytes(plan)
     sidecar.write(sidecar_path(path))
     with contextlib.closing(open_engine(str(path))) as engine:
         assert sidecar.profile
         tiles = [padded(crop, sidecar.profile.tile_hw) for crop in crops.held_out[:DEVICE_CROPS]]
-        judge = Judge(tiles, reference, sidecar.info.level)
-        return judge.compare(f"{sidecar.precision}, {engine.device}", engine.run)
+        evaluator = Evaluator(tiles, reference, sidecar.info.level)
+        return evaluator.compare(f"{sidecar.precision}, {engine.device}", engine.run)
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> ExportSource:
     """A checkpoint or an .onnx of ours.
 
     Raises:
-        ToolError: the file is missing, damaged or not ours; `network` raises it where the graph
+        BadArgumentError: there is no such file.
+        ToolError: it is damaged or not ours; `network` raises it where the graph
             says otherwise than torch.
     """
     if path.suffix == ".onnx":
         model, info = read_graph(path)
-        network = Network(model, info, MODELS.get(info.model), None, None)
-        return Source(path, info.multiple, info.halo, precision_of(model), lambda: network)
+        network = SourceNetwork(model, info, MODELS.get(info.model), None, None)
+        return ExportSource(path, info.multiple, info.halo, precision_of(model), lambda: network)
     with needs("export"):
         from export.trace import EngineGraph, check_trace, to_onnx
         from train.checkpoint import load
+    check_is_file(path)
     checkpoint = load(path)
     spec = checkpoint.spec
 
-    def trace() -> Network:
+    def trace() -> SourceNetwork:
         model, info = to_onnx(checkpoint)
         check_trace(model, checkpoint)
-        return Network(model, info, spec, sha256(path), EngineGraph(checkpoint).eval().run)
+        return SourceNetwork(model, info, spec, sha256(path), EngineGraph(checkpoint).eval().run)
 
-    return Source(path, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
+    return ExportSource(path, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
 
 
-def _chosen_precision(source: Source, asked: str | None, photos: Path | None) -> str:
+def _chosen_precision(source: ExportSource, asked: str | None, photos: Path | None) -> str:
     found = source.precision
     precision = asked or ("fp16" if found == "fp32" else found)
     if found not in ("fp32", precision):
@@ -296,33 +297,25 @@ def _chosen_precision(source: Source, asked: str | None, photos: Path | None) ->
 
 
 def _graph(
-    network: Network,
+    network: SourceNetwork,
     found: str,
     precision: str,
-    crops: Material,
-    judge: Judge,
+    crops: CalibrationData,
+    evaluator: Evaluator,
     max_drop: float,
-    report: Callable[[str], None],
-) -> Graph:
-    """The network, `found` in one precision, in `precision`; joined where that is faster."""
+    on_progress: Callable[[str], None],
+) -> ConvertedGraph:
+    """The network, `found` in one precision, in `precision`."""
     details: dict[str, Any] = {}
     notes: list[str] = []
     model = network.model
-    if found == "fp32":
-        report("timing joined convolutions")
-        model, ratio = faster(model, crops.held_out[0].image)
-        if ratio is not None:
-            details["joined_over_apart"] = ratio
-            notes.append(
-                f"joined convolutions take {ratio:.2f} of the time here: "
-                f"{'left apart' if model is network.model else 'joined'}"
-            )
+    if found != precision:
         if precision == "fp16":
             model = fp16(model)
-        elif precision == "int8":
-            report(f"calibrating INT8 on {len(crops.calibration)} crops")
-            choice = choose(model, crops, judge, max_drop)
+        else:
+            on_progress(f"calibrating INT8 on {len(crops.calibration)} crops")
+            choice = choose(model, crops, evaluator, max_drop)
             model, details["int8"] = choice.model, choice.as_json()
-            notes += choice.as_text().splitlines()
+            notes += choice.describe().splitlines()
     onnx.helper.set_model_props(model, network.info.metadata())
-    return Graph(model, details, notes)
+    return ConvertedGraph(model, details, notes)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import bench.models
 from bench.cli import bench as command
-from bench.models import Row
+from bench.models import BackendRow
 from bench.networks import ALL_MODELS
 from bench.report import Report, read_report
 from edge.engines import open_engine
@@ -39,14 +39,14 @@ def report(folder: Path) -> Report:
     return read_report(folder / "report.json")
 
 
-def row_of(report: Report, backend: str, precision: str) -> Row:
+def row_of(report: Report, backend: str, precision: str) -> BackendRow:
     return next(
         row for row in report.result.rows if (row.backend, row.precision) == (backend, precision)
     )
 
 
-def test_every_backend_here_is_measured_or_absent_with_a_reason(report: Report) -> None:
-    found = {row.backend for row in report.result.rows} | report.result.absent.keys()
+def test_every_backend_here_is_measured_or_unavailable_with_a_reason(report: Report) -> None:
+    found = {row.backend for row in report.result.rows} | report.result.unavailable.keys()
     assert found >= {
         "torch eager",
         "torch compiled",
@@ -62,7 +62,7 @@ def test_every_backend_here_is_measured_or_absent_with_a_reason(report: Report) 
         "int8",
     }
     if find_gpu() is None:
-        assert "no GPU here" in report.result.absent["TensorRT-RTX"]
+        assert "no GPU here" in report.result.unavailable["TensorRT-RTX"]
 
 
 def test_the_rows_hold_together(report: Report) -> None:
@@ -83,8 +83,8 @@ def test_the_rows_hold_together(report: Report) -> None:
     assert exact.mask_iou == 1
     assert 0.8 < row_of(report, "ONNX Runtime CPU", "int8").mask_iou <= 1
     assert row_of(report, "ONNX Runtime CPU", "int8").engine_mb < exact.engine_mb
-    assert report.result.roofs.gb_per_s > 0.1
-    assert report.result.roofs.gflops_per_s["fp32"] > 0.1
+    assert report.result.roofline.gb_per_s > 0.1
+    assert report.result.roofline.gflops_per_s["fp32"] > 0.1
 
 
 def test_memory_of_an_engine_holds_no_torch(report: Report) -> None:
@@ -152,9 +152,9 @@ def slower(report: Report, factor: float, runs: int = 9) -> Report:
     [
         (1.2, ["--fail-above", "5%"], 1, "frame, ms +20.0%"),
         (1.2, ["--fail-above", "25"], 0, "+20.0%"),
-        (1.2, [], 0, "1 changed beyond noise"),
+        (1.2, [], 0, "1 changed significantly"),
         (0.8, ["--fail-above", "5%"], 0, "-20.0%"),
-        (1.01, ["--fail-above", "0%"], 0, "0 changed beyond noise"),  # within the intervals
+        (1.01, ["--fail-above", "0%"], 0, "0 changed significantly"),  # within the intervals
     ],
 )
 def test_compare(
@@ -175,7 +175,7 @@ def test_two_runs_tell_nothing_nor_what_is_within_the_drift(
     before = write(slower(report, 1, runs), tmp_path / "a")
     after = write(slower(drifted, 1.2, runs), tmp_path / "b")
     result = CliRunner().invoke(command, ["compare", before, after])
-    assert f"{changed} changed beyond noise" in result.output
+    assert f"{changed} changed significantly" in result.output
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_sizes_compare(
         for folder, sized in (("a", {size: 100.0}), ("b", {size: 100.0 * factor}))
     )
     result = CliRunner().invoke(command, ["compare", before, after])
-    assert f"{changed} changed beyond noise" in result.output
+    assert f"{changed} changed significantly" in result.output
 
 
 def test_compare_names_what_differs(report: Report, tmp_path: Path) -> None:

@@ -221,9 +221,9 @@ def test_rails_of_a_board_in_sysfs(
     board(tmp_path)
     meter = Ina3221Meter.find(tmp_path)
     assert meter is not None
-    assert meter.words == words
-    assert not meter.card_alone
-    with meter.stretch() as energy:
+    assert meter.description == words
+    assert not meter.gpu_only
+    with meter.measure() as energy:
         time.sleep(0.1)
     assert energy.watts == pytest.approx(watts)
     assert energy.seconds == pytest.approx(0.1, abs=0.1)
@@ -233,7 +233,7 @@ def test_power_that_changes_meanwhile(tmp_path: Path) -> None:
     current = orin_nano(tmp_path) / "curr1_input"
     meter = Ina3221Meter.find(tmp_path)
     assert meter is not None
-    with meter.stretch() as energy:
+    with meter.measure() as energy:
         start = time.perf_counter()
         time.sleep(0.3)
         with replacing(current) as temporary:
@@ -251,12 +251,12 @@ def test_a_rail_that_fails_meanwhile(tmp_path: Path) -> None:
     current = orin_nano(tmp_path) / "curr1_input"
     meter = Ina3221Meter.find(tmp_path)
     assert meter is not None
-    stretch = meter.stretch()
-    stretch.__enter__()
+    block = meter.measure()
+    block.__enter__()
     current.unlink()
     time.sleep(0.2)
     with pytest.raises(FileNotFoundError):
-        stretch.__exit__(None, None, None)
+        block.__exit__(None, None, None)
 
 
 def test_rails_that_may_not_be_read(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_energy_of_an_engine_from_tegrastats(
     a_frame = result.seconds / result.frames
     assert result.joules_per_frame == pytest.approx(9.299 * a_frame, rel=0.01)
     assert result.joules_per_frame_above_idle == pytest.approx(4 * a_frame, rel=0.01)
-    text = result.as_text()
+    text = result.describe()
     assert "tegrastats, rail VDD_IN" in text
     assert f"{result.frames} frames of 96x96" in text
     assert "9.30 W, idle 5.30 W" in text
@@ -309,7 +309,7 @@ def test_tegrastats_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     tegrastats(tmp_path, monkeypatch, f"echo $$ > pid; {LINES.format(idle=TX2, busy=TX2)}")
     meter = TegrastatsMeter.find()
     assert meter is not None
-    with pytest.raises(RuntimeError, match="in the block"), meter.stretch():
+    with pytest.raises(RuntimeError, match="in the block"), meter.measure():
         raise RuntimeError("in the block")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text(encoding='utf-8').strip()}").exists()
 
@@ -323,7 +323,7 @@ def test_tegrastats_that_ends_too_early(
     tegrastats(tmp_path, monkeypatch, f"echo >> starts\n{lines}\n")
     meter = TegrastatsMeter.find()
     assert meter is not None
-    with pytest.raises(ToolError, match="ended before the work"), meter.stretch():
+    with pytest.raises(ToolError, match="ended before the work"), meter.measure():
         time.sleep(0.3)
 
 
@@ -335,7 +335,7 @@ def test_a_line_that_was_cut_off_is_left_out(
     tegrastats(tmp_path, monkeypatch, script)
     meter = TegrastatsMeter.find()
     assert meter is not None
-    with meter.stretch() as energy:
+    with meter.measure() as energy:
         time.sleep(0.1)
     assert energy.watts == pytest.approx(3.229)
 
@@ -361,8 +361,8 @@ def test_where_nothing_is_readable_no_engine_is_opened() -> None:
 @pytest.mark.skipif(find_gpu() is None, reason="no GPU")
 def test_the_energy_of_a_real_card() -> None:
     meter = open_meter()
-    assert meter.words.startswith("NVML")
-    with meter.stretch() as energy:
+    assert meter.description.startswith("NVML")
+    with meter.measure() as energy:
         time.sleep(1)
     assert 1 < energy.watts < 1500
 
@@ -404,14 +404,14 @@ int nvmlDeviceGetPowerUsage(void *card, unsigned *mw) {
     return *mw = 30000, tells("power") ? card != &second : NOT_SUPPORTED;
 }
 """
-STRETCH = """
+MEASURED = """
 import time
 from bench.power import NvmlMeter
 meter = NvmlMeter.find()
 if meter:
-    with meter.stretch() as energy:
+    with meter.measure() as energy:
         time.sleep(0.5)
-    print(meter.words, meter.card_alone, energy.watts)
+    print(meter.description, meter.gpu_only, energy.watts)
 """
 
 
@@ -435,14 +435,14 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_nvml_tells_energy_or_power(tells: str, words: str, watts: float, libraries: Path) -> None:
-    output = in_a_process(STRETCH, libraries, tells)
+    output = in_a_process(MEASURED, libraries, tells)
     match = re.fullmatch(rf"{re.escape(words)} True ([\d.]+)\n", output)
     assert match, output
     assert float(match[1]) == pytest.approx(watts, rel=0.05)
 
 
 def test_nvml_that_tells_neither_is_none(libraries: Path) -> None:
-    assert in_a_process(STRETCH, libraries, "nothing") == ""
+    assert in_a_process(MEASURED, libraries, "nothing") == ""
 
 
 def test_a_cards_energy_is_not_that_of_an_engine_on_the_cpu(libraries: Path) -> None:

@@ -51,11 +51,11 @@ def check(folder: str) -> None:
     result = measure(flavour)
     assert (result.gpu, result.compute_capability) == ("CPU 0", "8.7")
     assert [row.precision for row in result.engines] == ["fp32", "fp16", "int8"]
-    assert {row.max_grey_levels for row in result.engines} == {0}
+    assert {row.max_abs_difference for row in result.engines} == {0}
     assert all(row.engine_fps > 0 and row.frame_ms["p50"] > 0 for row in result.engines)
-    assert all("of the engine's frame rate" in problem or "grows" in problem
+    assert all("of the engine's FPS" in problem or "grows" in problem
                for problem in result.problems)  # fmt: skip
-    assert "half_mrunet" in result.as_text()
+    assert "half_mrunet" in result.describe()
 
 
 def rows(folder: str) -> None:
@@ -73,7 +73,7 @@ def rows(folder: str) -> None:
     # A process of its own would not know the twin.
     bench.models.peak_memory = lambda *_: Peak(1.0, None)
     result = bench.models.measure(["quarter_mrunet"], 0.05)
-    assert result.absent["TensorRT"] == "not here"
+    assert result.unavailable["TensorRT"] == "not here"
     found = {(row.backend, row.precision): row for row in result.rows}
     for precision in PRECISIONS:
         row = found["TensorRT-RTX", precision]

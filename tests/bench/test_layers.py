@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 import bench.layers
-from bench import flame
+from bench import flame_graph
 from bench.layer_names import part_of
 from bench.layers import LayersResult, measure
 from bench.networks import open_network
@@ -66,14 +66,14 @@ def test_layers_of_the_shipped_network(result: LayersResult) -> None:
 
 
 def test_times_add_up(result: LayersResult) -> None:
-    assert sum(layer.share for layer in result.layers) == pytest.approx(1, abs=0.01)
+    assert sum(layer.fraction for layer in result.layers) == pytest.approx(1, abs=0.01)
     # Loose, as the machine may be busy with anything else.
     assert 0.3 < result.layers_ms / result.profiled_ms < 1.1
     assert 0.2 < result.whole_ms / result.profiled_ms < 5
 
 
 def test_the_table_begins_with_the_slowest(result: LayersResult) -> None:
-    rows = [line.split("|")[1:-1] for line in result.as_text().splitlines() if line[:1] == "|"]
+    rows = [line.split("|")[1:-1] for line in result.describe().splitlines() if line[:1] == "|"]
     names = [row[0].strip() for row in rows[2:]]
     assert len(names) == len(result.layers)
     assert names[0] == max(result.layers, key=lambda layer: layer.ms).name
@@ -140,25 +140,25 @@ def test_parts(conv: str, part: str) -> None:
     assert part_of(conv) == part
 
 
-def test_pictures(result: LayersResult, tmp_path: Path) -> None:
+def test_flame_graph(result: LayersResult, tmp_path: Path) -> None:
     drawing = tmp_path / "layers.svg"
-    flame.write(result, drawing)
+    flame_graph.write(result, drawing)
     # Text is drawn as curves, and told in comments.
     text = drawing.read_text(encoding="utf-8")
     for words in ("residual 0", "decoder 0", "0.conv3", "Conv NCHWc, "):
         assert f"<!-- {words}" in text
     assert f"{result.layers_ms:.2f} ms in {len(result.layers)} layers" in text
-    flame.write(result, tmp_path / "layers.png")
+    flame_graph.write(result, tmp_path / "layers.png")
     height, width, _ = cv2.imread(str(tmp_path / "layers.png")).shape
     assert width > height > 400
-    with pytest.raises(BadArgumentError, match=r"layers.pdf: a picture ends in .svg or .png"):
-        flame.write(result, tmp_path / "layers.pdf")
+    with pytest.raises(BadArgumentError, match=r"layers.pdf: a flame graph ends in .svg or .png"):
+        flame_graph.write(result, tmp_path / "layers.pdf")
 
 
 def test_operators_that_hardly_count_share_a_colour(result: LayersResult, tmp_path: Path) -> None:
     few = replace(result, layers=[layer for layer in result.layers if layer.op == "Concat"])
     for given, other in ((result, True), (few, False)):
-        flame.write(given, tmp_path / "layers.svg")
+        flame_graph.write(given, tmp_path / "layers.svg")
         assert ("<!-- other, " in (tmp_path / "layers.svg").read_text(encoding="utf-8")) == other
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.report import as_markdown, paper_cells, read_report
+from bench.report import paper_cells, read_report
+from bench.tables import table
 from train.models.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -21,16 +22,16 @@ def result(name: str) -> Any:
 def test_the_networks() -> None:
     report = read_report(RESULTS / "models-cpu.json")
     for cells in (paper_cells(report.result.table_4), report.frames()):
-        for line in as_markdown(cells).splitlines():
+        for line in table(*cells).splitlines():
             assert line in README
 
 
-@pytest.mark.parametrize("table", ["frame", "tiling"])
-def test_the_peers(table: str) -> None:
-    for row in result("peers-cpu")[table]:
+@pytest.mark.parametrize("part", ["frame", "tiling"])
+def test_the_baselines(part: str) -> None:
+    for row in result("baselines-cpu")[part]:
         ms = row["ms"]["p50"]
         time = f"{ms / 1e3:.2f} s" if ms >= 1e3 else f"{ms:.1f} ms"
-        levels = "" if row["max_grey_levels"] is None else f"{row['max_grey_levels']}"
+        levels = "" if row["max_abs_difference"] is None else f"{row['max_abs_difference']}"
         assert f"| {row['name']} | {time} | {row['ratio']:.2f} | {levels} |" in README
 
 
@@ -55,13 +56,13 @@ def test_the_engines() -> None:
         assert f"| {' | '.join(cells)} |" in README
 
 
-def test_the_delay() -> None:
-    delay, memory = result("delay-cpu"), result("memory-cpu")
-    age, engine = delay["age_ms"], delay["engine_ms"]
+def test_the_latency() -> None:
+    latency, memory = result("latency-cpu"), result("memory-cpu")
+    total, engine = latency["end_to_end_ms"], latency["engine_ms"]
     text = " ".join(README.split())
     assert (
-        f"particles were known {age['p50']:.0f} ms after their frame was taken "
-        f"(p99 {age['p99']:.0f} ms, {delay['p99_age_in_frames']:.2f} times the "
+        f"particles were known {total['p50']:.0f} ms after their frame was taken "
+        f"(p99 {total['p99']:.0f} ms, {latency['p99_in_engine_times']:.2f} times the "
         f"{engine['p50']:.0f} ms of the engine). Over {memory['frames']:,} small frames memory "
         f"grew by {memory['mb_per_1000_frames']:.2f} MB a thousand."
     ) in text

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.sampling import MIN_RUNS, Samples, in_turn
+from bench.sampling import MIN_RUNS, Samples, interleaved
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_median_lies_within_its_interval(times: list[float]) -> None:
     assert low <= samples.median <= high
 
 
-def test_runs_are_taken_in_turn_and_end_when_precise() -> None:
+def test_runs_are_interleaved_and_end_when_precise() -> None:
     order: list[str] = []
 
     def steady() -> None:
@@ -53,7 +53,7 @@ def test_runs_are_taken_in_turn_and_end_when_precise() -> None:
         order.append("shaky")
         time.sleep(0.005 if order.count("shaky") % 2 else 0.03)
 
-    samples = in_turn({"steady": steady, "shaky": shaky}, limit_s=0.4)
+    samples = interleaved({"steady": steady, "shaky": shaky}, limit_s=0.4)
     measured = order[-(len(samples["steady"].seconds) + len(samples["shaky"].seconds)) :]
     assert measured[:6] == ["steady", "shaky"] * 3
     # Loose, as the machine may be busy: the steady one ends no later.
@@ -64,27 +64,27 @@ def test_runs_are_taken_in_turn_and_end_when_precise() -> None:
 
 def test_a_slow_task_ends_at_its_limit_but_runs_often_enough() -> None:
     calls = []
-    samples = in_turn({"slow": lambda: (calls.append(0), time.sleep(0.05))}, limit_s=0.06)
+    samples = interleaved({"slow": lambda: (calls.append(0), time.sleep(0.05))}, limit_s=0.06)
     assert len(samples["slow"].seconds) == MIN_RUNS
     assert len(calls) == MIN_RUNS + 2  # two to warm up: the second was no faster
 
 
 def test_a_very_slow_task_runs_once() -> None:
-    samples = in_turn({"slow": lambda: time.sleep(0.02)}, limit_s=0.005)
+    samples = interleaved({"slow": lambda: time.sleep(0.02)}, limit_s=0.005)
     assert len(samples["slow"].seconds) == 1
 
 
 def test_what_ran_before_is_not_warmed_up_again() -> None:
     calls = []
-    warm = {"slow": 0.02}
-    in_turn({"slow": lambda: (calls.append(0), time.sleep(0.02))}, 0.01, warm=warm)
+    warm = {"slow": 0.1}
+    interleaved({"slow": lambda: (calls.append(0), time.sleep(0.1))}, 0.06, warm=warm)
     assert len(calls) == MIN_RUNS - 1  # more would take three times the limit
 
 
 def test_warming_up_lasts_until_runs_get_no_faster() -> None:
     times = iter([0.08, 0.04, 0.02, 0.02] + [0.02] * 100)
     calls = []
-    samples = in_turn({"": lambda: (calls.append(0), time.sleep(next(times)))}, limit_s=0.15)
+    samples = interleaved({"": lambda: (calls.append(0), time.sleep(next(times)))}, limit_s=0.15)
     assert len(calls) - len(samples[""].seconds) >= 3
     assert max(samples[""].seconds) < 0.07
 

@@ -83,8 +83,7 @@ class FailingEngine(OnnxEngine):
 
 
 def test_a_failing_engine_leaves_whole_records(sand: Scene, tmp_path: Path) -> None:
-    failing = edge.load_model("quarter_mrunet")
-    failing.engine = FailingEngine()
+    failing = Model(FailingEngine(), shipped()["quarter_mrunet"])
     run = edge.run(Frames(sand.image, 9), failing, sinks=open_sinks(tmp_path / "out"))
     with pytest.raises(ToolError, match="f: the engine failed"):
         list(run)

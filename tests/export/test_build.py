@@ -17,7 +17,7 @@ from edge.errors import BadArgumentError, ToolError
 from edge.gpu import Gpu
 from export.build import build_plan, weakly_typed
 from export.fp16 import fp16
-from export.graph import Probe, producers_of, weights_of
+from export.graph import ActivationHook, producers_of, weights_of
 from export.int8 import Placement, activations, int8
 
 SMALLEST = Profile((16, 16), (1, 1, 2))
@@ -27,7 +27,7 @@ TILES = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
 
 
 def int8_for_tiles(model: onnx.ModelProto) -> onnx.ModelProto:
-    values = Probe(model, activations(model)).run(TILES)
+    values = ActivationHook(model, activations(model)).run(TILES)
     ranges = {name: float(np.abs(tensor).max()) for name, tensor in values.items()}
     return int8(model, ranges, Placement())
 
@@ -311,7 +311,7 @@ def test_weakly_typed(precision: str, apart: float, quarter: onnx.ModelProto) ->
                 )
                 assert np.array_equal(np.rint(values / scales[:, None, None, None]), steps)
     expected, found = (
-        Probe(graph, ["probability"]).run(TILES)["probability"].astype(int)
+        ActivationHook(graph, ["probability"]).run(TILES)["probability"].astype(int)
         for graph in (quarter, weak)
     )
     assert expected.std() > 10

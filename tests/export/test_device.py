@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import export.material
+import export.calibration_data
 import export.write
 from edge.engines import shipped
 from edge.engines.flavour import Flavour
@@ -18,7 +18,7 @@ from tests.edge import test_tensorrt, twin
 
 def the_engine_has_a_row_of_its_own(folder: str) -> None:
     test_tensorrt.use_twin()
-    export.material.CROPS = 8
+    export.calibration_data.CROPS = 8
     graph = Path(folder) / "graph.onnx"
 
     def build(model, flavour, profile, capabilities) -> Built:
@@ -37,18 +37,18 @@ def the_engine_has_a_row_of_its_own(folder: str) -> None:
         target=export.write.Target(
             Flavour("rtx", sys.modules[twin.__name__]), (), (300, 400), None, None
         ),
-        report=lambda _: None,
+        on_progress=lambda _: None,
     )
-    what = [comparison.what for comparison in done.verification.comparisons]
-    assert len(what) == 3
-    assert what[2].startswith("fp16, TensorRT-RTX 1.0, cuda-bindings")
+    names = [comparison.name for comparison in done.verification.comparisons]
+    assert len(names) == 3
+    assert names[2].startswith("fp16, TensorRT-RTX 1.0, cuda-bindings")
     device = done.verification.comparisons[2]
-    assert device.max_grey_levels <= 2
+    assert device.max_abs_difference <= 2
     assert device.mask_iou > 0.98
     assert not any("was not run" in note for note in done.notes)
-    assert read_sidecar(out).verification["comparisons"][2]["what"] == what[2]
+    assert read_sidecar(out).verification["comparisons"][2]["name"] == names[2]
     assert sorted(path.name for path in Path(folder).iterdir()) == [
-        "graph.onnx", "quarter.md", "quarter.trt", "quarter.trt.json",
+        "graph.onnx", "quarter.trt", "quarter.trt.json", "quarter.trt.md",
     ]  # fmt: skip
     assert "runs here:    yes" in inspection(out)
 

@@ -9,10 +9,10 @@ from edge.engines.flavour import open_flavour
 from edge.engines.profile import Profile
 from export.build import build_plan
 from export.calibration import histograms
-from export.fp16 import fp16, rounded
-from export.graph import Probe, conv_nodes, int8_share, precision_of
+from export.fp16 import emulate_fp16, fp16
+from export.graph import ActivationHook, conv_nodes, int8_fraction, precision_of
 from export.int8 import Placement, activations, int8
-from export.search import as_on_gpu
+from export.search import fp16_emulator
 from export.trace import check_trace
 from tests.thin import THIN
 from train.data.synth import scene
@@ -31,7 +31,7 @@ def in_precision(model: onnx.ModelProto, precision: str, image: np.ndarray) -> o
 
 
 def probability(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
-    return Probe(model, [OUTPUT]).run(image[None])[OUTPUT].astype(np.int16)
+    return ActivationHook(model, [OUTPUT]).run(image[None])[OUTPUT].astype(np.int16)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -53,9 +53,9 @@ def test_runs_in_onnx_runtime_and_builds_for_rtx(key, precision, traced, record_
     found = probability(model, image)
     assert np.abs(found - probability(float_model, image)).max() <= allowed
     if precision != "fp32":
-        on_gpu = as_on_gpu(model)(image[None]).astype(np.int16)
+        emulated = fp16_emulator(model)(image[None]).astype(np.int16)
         # Not one step of rounding more, which is what ONNX Runtimes get wrong in float16.
-        assert np.abs(found - on_gpu).mean() < 0.1
+        assert np.abs(found - emulated).mean() < 0.1
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     built = build_plan(
         model, open_flavour("rtx"), Profile((side, side), (1, 2, 4)), compute_capabilities=["8.6"]
@@ -79,10 +79,10 @@ def test_an_overflow_of_float16_is_seen(traced) -> None:
     assert stem.op_type == "Conv"
     tensor = stem.output[0]
     half = fp16(model)
-    seen_by_runtime = Probe(half, [tensor]).run(image[None])[tensor]
-    seen_rounded = Probe(rounded(half), [tensor]).run(image[None])[tensor]
-    assert np.isinf(seen_rounded).any()
-    assert seen_rounded.dtype == np.float32
+    seen_by_runtime = ActivationHook(half, [tensor]).run(image[None])[tensor]
+    seen_emulated = ActivationHook(emulate_fp16(half), [tensor]).run(image[None])[tensor]
+    assert np.isinf(seen_emulated).any()
+    assert seen_emulated.dtype == np.float32
     assert seen_by_runtime.dtype == np.float16
 
 
@@ -147,7 +147,7 @@ def test_placement_says_what_stays_float(placement, floats, traced) -> None:
     image = scene(np.random.default_rng(3), 16, 16, particles=5).image
     convs = conv_nodes(quantised(model, image, placement))
     assert sum(not conv.int8 for conv in convs) == floats
-    assert (int8_share(convs) == 1) == (floats == 0)
+    assert (int8_fraction(convs) == 1) == (floats == 0)
 
 
 def test_flops_of_the_convolutions_are_those_of_the_network(traced) -> None:

@@ -23,8 +23,8 @@ def test_a_row_of_the_table() -> None:
     assert [row.precision for row in (fp32, fp16, int8)] == ["fp32", "fp16", "int8"]
     assert (fp32.tile_hw, fp32.batch) == ((500, 500), 3)
     assert fp32.onnx_mb > 1.8 * fp16.onnx_mb > 1.8 * int8.onnx_mb
-    assert fp32.max_grey_levels == 0
-    assert f"{int8.engine_mb:.2f}" in result.as_text()
+    assert fp32.max_abs_difference == 0
+    assert f"{int8.engine_mb:.2f}" in result.describe()
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_every_network_builds_in_every_precision_at_full_size() -> None:
     result = measure(open_flavour("rtx"), ["8.6"])
     assert len(result.engines) == len(ALL_MODELS) * len(PRECISIONS)
     allowed = {"fp32": 0, "fp16": 2, "int8": 60}
-    assert all(row.max_grey_levels <= allowed[row.precision] for row in result.engines)
+    assert all(row.max_abs_difference <= allowed[row.precision] for row in result.engines)
 
 
 @pytest.mark.slow

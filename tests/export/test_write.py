@@ -17,7 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-import export.material
+import export.calibration_data
 import export.trace
 from edge.engines import open_engine, shipped
 from edge.engines.sidecar import read_sidecar, sha256
@@ -28,13 +28,13 @@ from train.checkpoint import load
 
 # Crops to measure on: what the tests below look at does not depend on how many there are.
 FEW = 8
-FEW_IN_A_PROCESS = f"import export.material; export.material.CROPS = {FEW}\n"
+FEW_IN_A_PROCESS = f"import export.calibration_data; export.calibration_data.CROPS = {FEW}\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_crops() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export.material, "CROPS", FEW)
+        patch.setattr(export.calibration_data, "CROPS", FEW)
         yield
 
 
@@ -65,7 +65,7 @@ def engine(source: Path) -> Path:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     result = run(source, "--target", "rtx", "--frame", "300x200", "--compute-capability", "8.6")
     assert result.exit_code == 0, result.output
-    assert "fp16, rounded as on a GPU" in result.output
+    assert "fp16, FP16 emulation" in result.output
     return source.with_suffix(".trt")
 
 
@@ -77,6 +77,15 @@ def test_the_contract(exported: Path) -> None:
     assert probability.shape[1] == 1
     # Batch, height and width are dynamic.
     assert all(isinstance(size, str) for size in image.shape[:3])
+
+
+def test_a_second_export_writes_the_same_bytes(
+    source: Path, exported: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / exported.name
+    result = run(source, "--precision", "fp32", "--out", again)
+    assert result.exit_code == 0, result.output
+    assert sha256(again) == sha256(exported)
 
 
 def test_uint8_is_cast_before_it_is_transposed(exported: Path) -> None:
@@ -109,7 +118,7 @@ def test_the_engine_knows_the_weights(exported: Path) -> None:
 
 
 def test_the_card_says_what_it_is(exported: Path) -> None:
-    card = exported.with_suffix(".md").read_text(encoding="utf-8")
+    card = exported.with_name(f"{exported.name}.md").read_text(encoding="utf-8")
     assert "Quarter MultiResUNet" in card
     assert "44,571 parameters" in card
     assert re.search(r"\| torch, fp32 \| [01] \| 1.0000 \|", card)
@@ -126,9 +135,9 @@ def test_the_sidecar_belongs_to_the_engine(engine: Path, source: Path) -> None:
     assert sidecar.profile is not None
     assert sidecar.profile.tile_hw == (300, 200)
     assert sidecar.profile.batch == (1, 1, 1)
-    compared = [found["what"] for found in sidecar.verification["comparisons"]]
+    compared = [found["name"] for found in sidecar.verification["comparisons"]]
     assert len(compared) == 3
-    assert sidecar.verification["truth"] == "rendered scenes"
+    assert sidecar.verification["label_source"] == "rendered scenes"
 
 
 def test_the_engine_file_is_a_plan_and_nothing_else(engine: Path) -> None:
@@ -149,6 +158,7 @@ def test_what_inspect_says(engine: Path, exported: Path) -> None:
     assert of_plan.exit_code == of_graph.exit_code == 0, of_plan.output + of_graph.output
     for words in ("quarter_mrunet", "fp16", "300x200 px", "compute capability 8.6", "runs here"):
         assert words in of_plan.output
+    assert re.search(r"belongs to this file; largest drop of r.w. F1: [+-]0.00", of_plan.output)
     for words in ("fp32", "22 Conv", "any multiple of 2 px", "yes, on ONNX Runtime"):
         assert words in of_graph.output
 
@@ -170,6 +180,42 @@ def test_an_onnx_becomes_an_engine_without_torch(tmp_path: Path) -> None:
     assert "is fp16 already and cannot become int8" in again.output
 
 
+def test_a_shipped_model_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    monkeypatch.chdir(tmp_path)
+    shipped_card = shipped()["quarter_mrunet"].with_suffix(".md")
+    before = {path.name: path.stat().st_mtime_ns for path in shipped_card.parent.iterdir()}
+    result = run("quarter_mrunet", "--target", "rtx", "--frame", "64x64")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "quarter_mrunet.trt", "quarter_mrunet.trt.json", "quarter_mrunet.trt.md",
+    ]  # fmt: skip
+    assert {p.name: p.stat().st_mtime_ns for p in shipped_card.parent.iterdir()} == before
+
+
+def test_another_files_card_stays(exported: Path, tmp_path: Path) -> None:
+    """A copy of a shipped model, with its card, exported to .onnx and beside itself."""
+    source, card = tmp_path / "model.onnx", tmp_path / "model.md"
+    shutil.copy(exported, source)
+    card.write_text("the card of model.onnx", encoding="utf-8")
+    (tmp_path / "other.md").write_text("the card of other.trt", encoding="utf-8")
+    result = run(source, "--out", tmp_path / "other.onnx")
+    assert result.exit_code == 0, result.output
+    assert card.read_text(encoding="utf-8") == "the card of model.onnx"
+    assert (tmp_path / "other.md").read_text(encoding="utf-8") == "the card of other.trt"
+    assert "fp16" in (tmp_path / "other.onnx.md").read_text(encoding="utf-8")
+
+
+def test_inspect_takes_names_and_refuses_other_files(source: Path) -> None:
+    named = run("inspect", "quarter_mrunet")
+    assert named.exit_code == 0, named.output
+    assert "network:      quarter_mrunet" in named.output
+    for argument, words in (("absent", "nor one of half_mrunet"), (source, "no backend for .pt")):
+        refused = run("inspect", argument)
+        assert refused.exit_code == 2
+        assert words in refused.output
+
+
 def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8.onnx"
     (tmp_path / "photos").mkdir()
@@ -186,8 +232,8 @@ def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: P
     assert "of the convolutions' FLOPs" in result.output
     assert "broken.jpg: not a readable image" in result.output
     sidecar = read_sidecar(out)
-    assert sidecar.verification["int8"]["int8_share"] > 0.5
-    assert "rendered on photos" in sidecar.verification["truth"]
+    assert sidecar.verification["int8"]["int8_fraction"] > 0.5
+    assert "rendered on photos" in sidecar.verification["label_source"]
     served = tmp_path / "triton" / "int8" / "1" / "model.onnx"
     assert sha256(served) == sidecar.engine_sha256
 
@@ -237,8 +283,9 @@ class RunsCode:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["absent.pt"], 1, "no such file"),
-        (["absent.onnx"], 1, "no such file"),
+        (["absent.pt"], 2, "no such file"),
+        (["absent.onnx"], 2, "no such file"),
+        (["absent"], 2, "or one of half_mrunet"),
         (["random.pt"], 1, "not a checkpoint"),
         (["random.onnx"], 1, "not an ONNX model"),
         (["foreign.onnx"], 1, "not an engine of this toolkit"),
@@ -335,7 +382,7 @@ export_trt()
 
 
 def test_a_full_disk_leaves_earlier_files_whole(tmp_path: Path, exported: Path) -> None:
-    names = ("engine.onnx", "engine.onnx.json", "engine.md")
+    names = ("engine.onnx", "engine.onnx.json", "engine.onnx.md")
     for name in names:
         (tmp_path / name).write_bytes(b"earlier")
     argv = ["export-trt", str(exported), "--out", str(tmp_path / "engine.onnx")]

@@ -1,4 +1,4 @@
-"""Where an engine's time goes, as a picture: the run, its parts, their layers, by width."""
+"""Flame graph of an engine: the run, its parts, their layers, by width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib
 
-from bench.layers import Layer, LayersResult
+from bench.layers import LayersResult, LayerTime
 from edge.errors import BadArgumentError
 from edge.files import replacing
 
@@ -35,11 +35,11 @@ def check(path: Path) -> None:
         BadArgumentError: it has another suffix than `SUFFIXES`.
     """
     if path.suffix not in SUFFIXES:
-        raise BadArgumentError(f"{path}: a picture ends in {' or '.join(SUFFIXES)}")
+        raise BadArgumentError(f"{path}: a flame graph ends in {' or '.join(SUFFIXES)}")
 
 
 def write(result: LayersResult, path: Path) -> None:
-    """The picture as .svg or .png, by the suffix of `path`.
+    """The flame graph as .svg or .png, by the suffix of `path`.
 
     Raises:
         BadArgumentError: it has another suffix.
@@ -89,7 +89,7 @@ def write(result: LayersResult, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _within(layer: Layer) -> str:
+def _within(layer: LayerTime) -> str:
     """The name of a layer, without its part."""
     return layer.name.removeprefix(f"{layer.part.replace(' ', '.')}.")
 

@@ -1,4 +1,4 @@
-"""Crops to calibrate on and crops to measure on, from the user's photos or rendered."""
+"""Calibration data: crops to calibrate on and to evaluate on, from photos or rendered."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ RENDERED_PARTICLES = 12
 
 
 @dataclass(frozen=True)
-class Material:
-    """Crops with masks; no photo gives crops to both.
+class CalibrationData:
+    """Crops with masks to calibrate on and to evaluate on; no photo gives crops to both.
 
     Attributes:
-        truth: where the masks of `held_out` come from, in words.
+        label_source: where the masks of `held_out` come from.
         skipped: a sentence on each file that could not be used.
     """
 
     calibration: Sequence[Sample]
     held_out: Sequence[Sample]
-    truth: str
+    label_source: str
     skipped: list[str] = field(default_factory=list)
 
 
-def rendered() -> Material:
-    """Rendered scenes to measure on; nothing to calibrate on."""
+def rendered() -> CalibrationData:
+    """Rendered scenes to evaluate on; nothing to calibrate on."""
     rng = np.random.default_rng(0)
     crops: list[Sample] = []
     while len(crops) < CROPS:
@@ -46,10 +46,10 @@ def rendered() -> Material:
         # On some sand no particle would stand out.
         if made.mask.any():
             crops.append(Sample(f"scene {len(crops)}", made.image, made.mask // 255))
-    return Material([], crops, "rendered scenes")
+    return CalibrationData([], crops, "rendered scenes")
 
 
-def of_folder(folder: Path, multiple: int) -> Material:
+def from_folder(folder: Path, multiple: int) -> CalibrationData:
     """Crops of the photos in `folder`, every other photo held out.
 
     A folder as `train` reads it (images/ with masks/ or a COCO file) brings its own masks, and its
@@ -74,7 +74,7 @@ def of_folder(folder: Path, multiple: int) -> Material:
     crops: tuple[list[Sample], list[Sample]] = ([], [])
     # Crops of the second kind lie in other photos than those of the first.
     kept = _evenly(loaders, 2 * CROPS)
-    share = -(-2 * CROPS // max(len(kept), 1))
+    crops_per_photo = -(-2 * CROPS // max(len(kept), 1))
     rng = np.random.default_rng(0)
     used = 0
     for load in kept:
@@ -83,19 +83,19 @@ def of_folder(folder: Path, multiple: int) -> Material:
         except ToolError as error:
             skipped.append(str(error))
             continue
-        crops[used % 2].extend(_crop(rng, photo, multiple) for _ in range(share))
+        crops[used % 2].extend(_crop(rng, photo, multiple) for _ in range(crops_per_photo))
         used += 1
     if used < 2:
         reason = f" ({skipped[0]})" if skipped else ""
         raise ToolError(
             f"{folder}: holds {used} readable photo(s){reason}; at least 2 are needed, one to "
-            f"calibrate and one to measure on"
+            f"calibrate on and one to evaluate on"
         )
     calibration, held_out = (kind[:CROPS] for kind in crops)
     if labelled:
-        return Material(calibration, held_out, f"the masks of {folder.name}", skipped)
+        return CalibrationData(calibration, held_out, f"the masks of {folder.name}", skipped)
     composited_crops = [_composited(rng, photo) for photo in held_out]
-    return Material(
+    return CalibrationData(
         calibration, composited_crops, f"particles rendered on photos of {folder.name}", skipped
     )
 

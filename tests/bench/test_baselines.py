@@ -8,27 +8,27 @@ import pytest
 pytest.importorskip("openvino", reason="needs the extra 'peers'")
 pytest.importorskip("sahi", reason="needs the extra 'peers'")
 
-from bench.peers import CROPS, OURS, SAHI, PeersResult, Row, measure
+from bench.baselines import CROPS, OURS, SAHI, BaselineRow, BaselinesResult, measure
 from edge.errors import ToolError
 
 
 @pytest.fixture(scope="module")
-def result() -> PeersResult:
+def result() -> BaselinesResult:
     return measure("quarter_mrunet", limit_s=0.05, side=256, tile=96)
 
 
-def _by_name(rows: list[Row]) -> dict[str, Row]:
+def _by_name(rows: list[BaselineRow]) -> dict[str, BaselineRow]:
     return {row.name: row for row in rows}
 
 
-def test_every_way_says_the_same_in_float32(result: PeersResult) -> None:
+def test_every_method_agrees_in_float32(result: BaselinesResult) -> None:
     rows = _by_name(result.frame)
     ours = rows[OURS]
     assert ours.objects > 30
     exact = [
         row
         for row in result.frame
-        if row.max_grey_levels is not None and not row.name.endswith("bf16")
+        if row.max_abs_difference is not None and not row.name.endswith("bf16")
     ]
     assert [row.name for row in exact] == [
         OURS,
@@ -38,7 +38,7 @@ def test_every_way_says_the_same_in_float32(result: PeersResult) -> None:
         "our tiles, OpenVINO f32",
     ]
     for row in exact:
-        assert row.max_grey_levels <= 1, row.name
+        assert row.max_abs_difference <= 1, row.name
         assert row.mask_iou >= 0.99, row.name
         assert abs(row.objects - ours.objects) <= 1, row.name
     # Slices cut particles in two, and not every half is merged again.
@@ -48,29 +48,29 @@ def test_every_way_says_the_same_in_float32(result: PeersResult) -> None:
         assert row.ratio == pytest.approx(row.ms["p50"] / ours.ms["p50"], rel=0.01)
 
 
-def test_tiling_alone_ends_with_the_same_as_with_the_network(result: PeersResult) -> None:
+def test_tiling_alone_gives_the_same_output_as_with_the_network(result: BaselinesResult) -> None:
     frame, alone = _by_name(result.frame), _by_name(result.tiling)
     assert alone[OURS].objects == frame[OURS].objects
     assert alone["ours, on the crops"].objects == frame[CROPS].objects
-    assert alone["ours, on the crops"].max_grey_levels == frame[CROPS].max_grey_levels
+    assert alone["ours, on the crops"].max_abs_difference == frame[CROPS].max_abs_difference
     assert alone[SAHI].objects == frame[SAHI].objects
     assert alone["SAHI, and the objects of the maps"].objects == frame[SAHI].objects
     assert alone[SAHI].ms["p50"] < frame[SAHI].ms["p50"]
     assert alone[SAHI].ratio > 5
 
 
-def test_the_text_says_whether_targets_are_met(result: PeersResult) -> None:
-    text = result.as_text()
+def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
+    text = result.describe()
     assert "16 x 96x96" in text
     for row in (*result.frame, *result.tiling):
         assert f"| {row.name} " in text
 
     def verdicts(ratio: float, grey_levels: int) -> list[bool]:
         rows = [
-            replace(row, ratio=ratio, max_grey_levels=grey_levels) if row.name == CROPS else row
+            replace(row, ratio=ratio, max_abs_difference=grey_levels) if row.name == CROPS else row
             for row in result.frame
         ]
-        ends = replace(result, frame=rows).as_text().splitlines()
+        ends = replace(result, frame=rows).describe().splitlines()
         return [line.endswith(": met.") for line in ends if line.endswith("met.")]
 
     assert verdicts(1.6, 1) == [True, True]
@@ -83,7 +83,7 @@ def test_a_missing_file_is_one_sentence() -> None:
         measure("absent", limit_s=0.05)
 
 
-def test_signals_arrive_after_openvino_ran(result: PeersResult) -> None:
+def test_signals_arrive_after_openvino_ran(result: BaselinesResult) -> None:
     """Its networks are gone by now, and with them the stack that it gave a thread for signals."""
     heard: list[int] = []
     earlier = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))

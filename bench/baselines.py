@@ -1,7 +1,7 @@
-"""Our tiles and engine against other ways to take one frame through the same weights, on the CPU.
+"""Our tiles and engine against baselines, on one frame with the same weights, on the CPU.
 
-A way begins with the frame (H,W,3) uint8 RGB in memory, and ends with its probability map (H,W), or
-for SAHI, which knows no maps, with the objects of the frame.
+Every method begins with the frame (H,W,3) uint8 RGB in memory, and ends with its probability map
+(H,W), or for SAHI, which has no maps, with the objects of the frame.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from sahi.models.base import DetectionModel
 from sahi.predict import get_sliced_prediction
 from sahi.prediction import ObjectPrediction
-from tabulate import tabulate
 
-from bench.sampling import Samples, in_turn
+from bench.sampling import Samples, interleaved
+from bench.tables import table
 from edge import tiling
 from edge.engines import shipped
 from edge.engines.engine import INPUT, OUTPUT, through
@@ -33,11 +33,11 @@ from edge.latency import Stopwatch
 from edge.particles import Particle, find_particles, particle_mask
 from export.graph import read_graph
 from export.trace import EngineGraph, from_onnx
+from export.verify import Inference, max_abs_difference
 from train.data.synth import scene
 from train.metrics import mask_iou
 
 Map = NDArray[np.uint8]
-Run = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Objects = Sequence[Particle] | Sequence[ObjectPrediction]
 # The objects of a slice (h,w,3), given its corner (x, y) and the (height, width) of its frame.
 Finder = Callable[[NDArray[np.uint8], list[int], list[int]], list[ObjectPrediction]]
@@ -50,13 +50,13 @@ FRAME_TARGET, TILING_TARGET = 1.6, 5.0
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way.
+class BaselineRow:
+    """One method.
 
     Attributes:
         ms: of `Samples.as_json`.
         ratio: its median over ours.
-        max_grey_levels, mask_iou: of its map beside ours: largest difference, of 255, and overlap
+        max_abs_difference, mask_iou: of its map and ours: largest difference, 0-255, and overlap
             of the masks at the engine's threshold, 0..1 (1 where neither has any); None of objects.
         objects: that it ends with, or else particles of its map.
     """
@@ -64,14 +64,14 @@ class Row:
     name: str
     ms: dict[str, Any]
     ratio: float
-    max_grey_levels: int | None
+    max_abs_difference: int | None
     mask_iou: float | None
     objects: int
 
 
 @dataclass(frozen=True)
-class PeersResult:
-    """All ways for one frame of `side` x `side` px, and their tiling alone, ours first.
+class BaselinesResult:
+    """All methods on one frame of `side` x `side` px, and their tiling alone, ours first.
 
     In `frame`, a loop runs each tile alone, from `tiling.cut` to `tiling.stitch`:
 
@@ -83,7 +83,7 @@ class PeersResult:
       overlap by the least of the crops' overlaps, with that ONNX Runtime. Objects are the
       8-connected pixels at the engine's threshold, as polygons.
 
-    In `tiling`, what the network says is known beforehand, and no way spends time on it:
+    In `tiling`, what the network says is known beforehand, and no method spends time on it:
 
     - ours, and ours on the crops: `tiling.cut` and `tiling.stitch`, frame to map;
     - ours, and the particles of the map: `find_particles` besides, frame to particles;
@@ -99,16 +99,16 @@ class PeersResult:
     side: int
     tiles: str
     crops: str
-    frame: Sequence[Row]
-    tiling: Sequence[Row]
+    frame: Sequence[BaselineRow]
+    tiling: Sequence[BaselineRow]
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """A Markdown table each, and whether the targets are met."""
         frame = {row.name: row for row in self.frame}
         alone = {row.name: row for row in self.tiling}
         crops, sahi = frame[CROPS], alone[SAHI]
         to_particles = sahi.ms["p50"] / alone[OUR_PARTICLES].ms["p50"]
-        met = crops.ratio >= FRAME_TARGET and crops.max_grey_levels in (0, 1)
+        met = crops.ratio >= FRAME_TARGET and crops.max_abs_difference in (0, 1)
         return "\n\n".join(
             (
                 f"{self.model}, a frame of {self.side}x{self.side} px; ours: {self.tiles}, "
@@ -116,7 +116,7 @@ class PeersResult:
                 _table("frame", self.frame),
                 _table("cutting and stitching alone", self.tiling),
                 f"A frame: ours is {crops.ratio:.2f} times as fast as the {CROPS}, "
-                f"{crops.max_grey_levels} grey levels apart (target {FRAME_TARGET}, at most 1): "
+                f"max abs difference {crops.max_abs_difference} (targets {FRAME_TARGET} and 1): "
                 f"{_met(met)}.",
                 f"Cutting and stitching: ours is {sahi.ratio:.1f} times as fast as {SAHI} (target "
                 f"{TILING_TARGET}; {to_particles:.1f} with the particles of the map): "
@@ -129,11 +129,11 @@ def _met(met: bool) -> str:
     return "met" if met else "not met"
 
 
-def _table(title: str, rows: Sequence[Row]) -> str:
+def _table(title: str, rows: Sequence[BaselineRow]) -> str:
     head = (
         title,
         *("p50, ms", "p90", "p99", "95% of p50", "runs", "time over ours"),
-        *("grey levels off", "mask IoU", "objects"),
+        *("max abs difference (0-255)", "mask IoU", "objects"),
     )
     cells = []
     for row in rows:
@@ -145,20 +145,20 @@ def _table(title: str, rows: Sequence[Row]) -> str:
                 "-".join(f"{limit:.2f}" for limit in interval) if interval else "",
                 len(row.ms["runs"]),
                 f"{row.ratio:.2f}",
-                "" if row.max_grey_levels is None else row.max_grey_levels,
+                "" if row.max_abs_difference is None else row.max_abs_difference,
                 "" if row.mask_iou is None else f"{row.mask_iou:.4f}",
                 row.objects,
             )
         )
-    return tabulate(cells, head, tablefmt="github", disable_numparse=True)
+    return table(head, cells)
 
 
-def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> PeersResult:
-    """Time every way, in turn, each for at most `limit_s` seconds a table.
+def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> BaselinesResult:
+    """Time every method, interleaved, each for at most `limit_s` seconds a table.
 
     Args:
         model: a float32 .onnx file of a network of the catalogue, or the shipped one of that name.
-        side: of a painted frame with 80 particles, px; more than `tile`.
+        side: of a rendered frame with 80 particles, px; more than `tile`.
         tile: side of the crops, px.
 
     Raises:
@@ -183,7 +183,7 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Pe
         contextlib.closing(OnnxEngine(path, PROVIDERS)) as engine,
         engine.frames(image.shape[:2], 1, Stopwatch()) as frames,
     ):
-        ways: dict[str, Callable[[], Map | Objects]] = {
+        methods: dict[str, Callable[[], Map | Objects]] = {
             OURS: lambda: through(frames, image),
             CROPS: lambda: _map(image, crops, run),
             "crops, torch": lambda: _map(image, crops, in_torch.run),
@@ -191,9 +191,9 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Pe
         }
         for name, layout in (("crops", crops), ("our tiles", ours)):
             for precision, compiled in _openvino(path, layout.tile_hw).items():
-                ways[f"{name}, OpenVINO {precision}"] = _mapping(image, layout, compiled)
-        frame = _rows(ways, limit_s, info.level)
-    return PeersResult(
+                methods[f"{name}, OpenVINO {precision}"] = _mapping(image, layout, compiled)
+        frame = _rows(methods, limit_s, info.level)
+    return BaselinesResult(
         model=model,
         side=side,
         tiles=_size(ours),
@@ -204,9 +204,13 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Pe
 
 
 def _tiling_alone(
-    image: NDArray[np.uint8], ours: tiling.Plan, crops: tiling.Plan, run: Run, level: int
+    image: NDArray[np.uint8],
+    ours: tiling.Plan,
+    crops: tiling.Plan,
+    run: Inference,
+    threshold_u8: int,
 ) -> dict[str, Callable[[], Map | Objects]]:
-    """The ways of `PeersResult.tiling`; SAHI's first run asks `run`, later ones remember."""
+    """The methods of `BaselinesResult.tiling`; SAHI's first run asks `run`, later ones remember."""
     our_maps, crop_maps = (_run(tiling.cut(image, layout), run) for layout in (ours, crops))
     maps: dict[tuple[int, ...], Map] = {}
     given: dict[tuple[int, ...], list[ObjectPrediction]] = {}
@@ -215,7 +219,7 @@ def _tiling_alone(
         key = tuple(corner)
         if key not in maps:
             maps[key] = run(piece[None])[0, 0]
-        return _objects(maps[key], level, corner, hw)
+        return _objects(maps[key], threshold_u8, corner, hw)
 
     def tell(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
         key = tuple(corner)
@@ -231,62 +235,69 @@ def _tiling_alone(
         OURS: lambda: cut_and_stitch(ours, our_maps),
         "ours, on the crops": lambda: cut_and_stitch(crops, crop_maps),
         SAHI: lambda: _sahi(image, crops, tell),
-        OUR_PARTICLES: lambda: _particles(cut_and_stitch(ours, our_maps), level),
+        OUR_PARTICLES: lambda: _particles(cut_and_stitch(ours, our_maps), threshold_u8),
         "SAHI, and the objects of the maps": lambda: _sahi(image, crops, find),
     }
 
 
-def _rows(ways: Mapping[str, Callable[[], Map | Objects]], limit_s: float, level: int) -> list[Row]:
-    """Every way once for what it ends with, then timed; the one named `OURS` is the reference."""
-    outputs = {name: way() for name, way in ways.items()}
-    times = in_turn(ways, limit_s)
+def _rows(
+    methods: Mapping[str, Callable[[], Map | Objects]], limit_s: float, threshold_u8: int
+) -> list[BaselineRow]:
+    """Every method once for its output, then timed; the one named `OURS` is the reference."""
+    outputs = {name: method() for name, method in methods.items()}
+    times = interleaved(methods, limit_s)
     reference = outputs[OURS]
     assert isinstance(reference, np.ndarray)
     return [
-        _row(name, times[name], times[OURS], output, reference, level)
+        _row(name, times[name], times[OURS], output, reference, threshold_u8)
         for name, output in outputs.items()
     ]
 
 
 def _row(
-    name: str, taken: Samples, ours: Samples, output: Map | Objects, reference: Map, level: int
-) -> Row:
+    name: str,
+    times: Samples,
+    ours: Samples,
+    output: Map | Objects,
+    reference: Map,
+    threshold_u8: int,
+) -> BaselineRow:
     difference = overlap = None
     if isinstance(output, np.ndarray):
-        difference = int(np.abs(output.astype(np.int16) - reference).max())
-        overlap = round(mask_iou(output >= level, reference >= level), 5)
-        output = _particles(output, level)
-    ratio = round(taken.median / ours.median, 3)
-    return Row(name, taken.as_json(), ratio, difference, overlap, len(output))
+        difference = int(max_abs_difference(output, reference))
+        overlap = round(mask_iou(output >= threshold_u8, reference >= threshold_u8), 5)
+        output = _particles(output, threshold_u8)
+    ratio = round(times.median / ours.median, 3)
+    return BaselineRow(name, times.as_json(), ratio, difference, overlap, len(output))
 
 
 def _size(layout: tiling.Plan) -> str:
     return f"{layout.count} x {'x'.join(map(str, layout.tile_hw))}"
 
 
-def _run(tiles: NDArray[np.uint8], run: Run) -> NDArray[np.uint8]:
+def _run(tiles: NDArray[np.uint8], run: Inference) -> NDArray[np.uint8]:
     """Tile maps (N,1,h,w) of `tiles` (N,h,w,3), run one by one."""
     return np.concatenate([run(tile[None]) for tile in tiles])
 
 
-def _map(image: NDArray[np.uint8], layout: tiling.Plan, run: Run) -> Map:
+def _map(image: NDArray[np.uint8], layout: tiling.Plan, run: Inference) -> Map:
     return tiling.stitch(_run(tiling.cut(image, layout), run), layout)
 
 
-def _mapping(image: NDArray[np.uint8], layout: tiling.Plan, run: Run) -> Callable[[], Map]:
+def _mapping(image: NDArray[np.uint8], layout: tiling.Plan, run: Inference) -> Callable[[], Map]:
     return lambda: _map(image, layout, run)
 
 
-def _particles(found: Map, level: int) -> list[Particle]:
-    return find_particles(found, particle_mask(found, level))
+def _particles(found: Map, threshold_u8: int) -> list[Particle]:
+    return find_particles(found, particle_mask(found, threshold_u8))
 
 
-def _openvino(path: Path, tile_hw: tuple[int, int]) -> dict[str, Run]:
+def _openvino(path: Path, tile_hw: tuple[int, int]) -> dict[str, Inference]:
     """One tile of that size in OpenVINO, by precision: float32, and what it chooses itself."""
     core = openvino.Core()
     network = core.read_model(path)
     network.reshape({INPUT: [1, *tile_hw, 3]})
-    runs: dict[str, Run] = {}
+    runs: dict[str, Inference] = {}
     # OpenVINO gives the thread that compiles a stack for signals, and takes back those of several
     # networks in the wrong order: in the main thread, Ctrl-C would then be a segmentation fault.
     for chosen in ({"INFERENCE_PRECISION_HINT": "f32"}, {}):
@@ -297,7 +308,7 @@ def _openvino(path: Path, tile_hw: tuple[int, int]) -> dict[str, Run]:
     return runs
 
 
-def _opened(compiled: openvino.CompiledModel) -> Run:
+def _opened(compiled: openvino.CompiledModel) -> Inference:
     return lambda tiles: np.asarray(compiled({INPUT: tiles})[OUTPUT], np.uint8)
 
 
@@ -347,13 +358,13 @@ def _sahi(image: NDArray[np.uint8], crops: tiling.Plan, find: Finder) -> list[Ob
 
 
 def _objects(
-    found: Map, level: int, corner: list[int], frame_hw: list[int]
+    found: Map, threshold_u8: int, corner: list[int], frame_hw: list[int]
 ) -> list[ObjectPrediction]:
-    """The 8-connected pixels of a slice's map from grey level `level` on, as SAHI wants them.
+    """The 8-connected pixels of a slice's map from `threshold_u8` on, as SAHI wants them.
 
     A polygon has three points: of a smaller object, only the box is told.
     """
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(particle_mask(found, level))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(particle_mask(found, threshold_u8))
     objects = []
     for label in range(1, count):
         left, top, width, height = boxes[label, :4].tolist()

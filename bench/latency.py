@@ -1,4 +1,4 @@
-"""How old a camera's frames are when their particles are known, and whether memory grows."""
+"""End-to-end latency from a simulated camera, and memory over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edge.run import run
 from numpy.typing import NDArray
 
 from bench.machine import mb_per_1000_frames, memory_mb
@@ -18,39 +17,38 @@ from edge.engines import open_engine
 from edge.engines.tiled import ENGINE_STAGE
 from edge.errors import ToolError
 from edge.frame import Frame
-from edge.pipeline import Policy
+from edge.particles import ParticleFilter
+from edge.pipeline import Pipeline, Policy, Settings
 from edge.sinks import open_sinks
-from edge.sinks.sink import Result
+from edge.sources.source import Source
 from train.data.synth import scene
 
 # Different images, so that no stage sees the same twice in a row.
 IMAGES = 16
 
 
-class PacedSource:
-    """`total` frames as a camera gives them: `fps` a second, whether anyone takes them or not."""
-
-    time_base = "unix"
+class PacedSource(Source):
+    """`total` frames at `fps`, whether or not the pipeline keeps up, as from a camera."""
 
     def __init__(self, images: list[NDArray[np.uint8]], fps: float, total: int) -> None:
+        super().__init__("simulated camera")
         self._images, self._fps = images, fps
-        self.total: int | None = total
-        self.skipped: list[str] = []
+        self.expected = total
 
     def __iter__(self) -> Iterator[Frame]:
         start = time.perf_counter()
-        for index in range(self.total or 0):
+        for index in range(self.expected or 0):
             time.sleep(max(0.0, start + index / self._fps - time.perf_counter()))
             yield Frame(self._images[index % len(self._images)], index, "camera", time.time())
 
 
 @dataclass(frozen=True)
-class DelayResult:
-    """A run under `latest` on `given` frames of `side` x `side` px, `fps` a second, all sinks on.
+class LatencyResult:
+    """A run under `latest` on `given` frames of `side` x `side` px, at `fps`, all sinks on.
 
-    `age_ms` is from taking a frame to knowing its particles, `engine_ms` the time of the engine on
-    one frame, both p50, p99 and max over the same run; `p99_age_in_frames` is the p99 of the first
-    over the p50 of the second, which also holds what other programs cost that share the machine.
+    `end_to_end_ms` is from capturing a frame to knowing its particles, `engine_ms` the time of the
+    engine on one frame, both p50, p99 and max over the same run; `p99_in_engine_times` is the p99
+    of the first over the p50 of the second. Both include what other programs on the machine cost.
     Memory is the resident set of the process, MB of 10**6 bytes, at the first result and at the
     last; `mb_per_1000_frames` is of `bench.machine`.
     """
@@ -64,31 +62,32 @@ class DelayResult:
     dropped: int
     frames_per_second: float
     engine_ms: dict[str, float]
-    age_ms: dict[str, float]
-    p99_age_in_frames: float
+    end_to_end_ms: dict[str, float]
+    p99_in_engine_times: float
     memory_start_mb: float
     memory_end_mb: float
     mb_per_1000_frames: float
 
-    def as_text(self) -> str:
+    def describe(self) -> str:
         """The result for a terminal."""
-        age, engine = self.age_ms, self.engine_ms
+        total, engine = self.end_to_end_ms, self.engine_ms
         return "\n".join(
             (
                 f"{self.engine} on {self.device}; camera of {self.side}x{self.side}, "
-                f"{self.fps:g} frames a second",
+                f"{self.fps:g} FPS",
                 f"{self.given} frames given, {self.frames} with a result "
-                f"({self.frames_per_second:.1f} a second), {self.dropped} replaced",
-                f"age p50 {age['p50']:.1f}, p99 {age['p99']:.1f}, max {age['max']:.1f} ms; "
-                f"the engine p50 {engine['p50']:.1f}, p99 {engine['p99']:.1f} ms a frame",
-                f"p99 of the age is {self.p99_age_in_frames:.2f} frame times (p50 of the engine)",
+                f"({self.frames_per_second:.1f} FPS), {self.dropped} dropped",
+                f"end-to-end latency p50 {total['p50']:.1f}, p99 {total['p99']:.1f}, "
+                f"max {total['max']:.1f} ms; "
+                f"engine p50 {engine['p50']:.1f}, p99 {engine['p99']:.1f} ms/frame",
+                f"p99 end to end is {self.p99_in_engine_times:.2f} times the p50 of the engine",
                 f"memory {self.memory_start_mb:.1f} MB at first, {self.memory_end_mb:.1f} MB at "
                 f"last: {self.mb_per_1000_frames:+.3f} MB in 1,000 frames",
             )
         )
 
 
-def measure(engine_name: str, fps: float, frames: int, side: int) -> DelayResult:
+def measure(engine_name: str, fps: float, frames: int, side: int) -> LatencyResult:
     """Run the pipeline with every sink on `frames` frames of a simulated camera.
 
     Raises:
@@ -105,27 +104,27 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> DelayResult
         contextlib.closing(open_engine(engine_name)) as engine,
         tempfile.TemporaryDirectory() as folder,
     ):
-        sinks = open_sinks(Path(folder) / "out", None)
-
-        def report(_: Result) -> None:
-            memory.append(memory_mb("self", "VmRSS"))
-
-        summary = run(PacedSource(images, fps, frames), engine, sinks, Policy.LATEST, report)
+        settings = Settings(ParticleFilter(engine.info.threshold), Policy.LATEST)
+        sinks = open_sinks(Path(folder) / "out")
+        with Pipeline(PacedSource(images, fps, frames), engine, settings, sinks) as pipeline:
+            for _ in pipeline:
+                memory.append(memory_mb("self", "VmRSS"))
+        done, device = pipeline.statistics(), engine.device
     if len(memory) < 2:
         raise ToolError(f"only {len(memory)} frames came through: give more frames or seconds")
-    engine_ms = summary.latency_ms[ENGINE_STAGE]
-    return DelayResult(
+    engine_ms = done.latency_ms[ENGINE_STAGE]
+    return LatencyResult(
         engine=engine_name,
-        device=summary.device,
+        device=device,
         side=side,
         fps=fps,
         given=frames,
-        frames=summary.frames,
-        dropped=summary.dropped,
-        frames_per_second=summary.frames_per_second,
+        frames=done.counts.processed,
+        dropped=done.counts.dropped,
+        frames_per_second=done.fps,
         engine_ms=engine_ms,
-        age_ms=summary.age_ms,
-        p99_age_in_frames=round(summary.age_ms["p99"] / engine_ms["p50"], 3),
+        end_to_end_ms=done.end_to_end_ms,
+        p99_in_engine_times=round(done.end_to_end_ms["p99"] / engine_ms["p50"], 3),
         memory_start_mb=round(memory[0], 1),
         memory_end_mb=round(memory[-1], 1),
         mb_per_1000_frames=mb_per_1000_frames(memory),

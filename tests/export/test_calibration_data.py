@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ToolError
-from export.material import CROPS, SIDE, of_folder, padded, rendered
+from export.calibration_data import CROPS, SIDE, from_folder, padded, rendered
 from tests.conftest import write_rgb
 from train.data.synth import composited, scene
 
@@ -19,7 +19,7 @@ def photos(folder: Path, count: int, side: int = 300) -> Path:
 
 
 def test_no_photo_is_on_both_sides(rendered_data: Path) -> None:
-    found = of_folder(rendered_data, 4)
+    found = from_folder(rendered_data, 4)
     sides = [{crop.name for crop in kind} for kind in (found.calibration, found.held_out)]
     assert not sides[0] & sides[1]
     assert [len(found.calibration), len(found.held_out)] == [CROPS, CROPS]
@@ -35,15 +35,15 @@ def test_crops_lie_around_particles(tmp_path: Path) -> None:
     for index in range(2):
         write_rgb(tmp_path / "images" / f"{index}.png", np.stack([mask] * 3, axis=2))
         cv2.imwrite(str(tmp_path / "masks" / f"{index}.png"), mask)
-    crops = of_folder(tmp_path, 4).held_out
+    crops = from_folder(tmp_path, 4).held_out
     assert all(crop.image.shape == (SIDE, SIDE, 3) and crop.mask.sum() == 1 for crop in crops)
     assert all((crop.image[..., 0] == 255 * crop.mask).all() for crop in crops)
     assert len({crop.mask.argmax() for crop in crops}) > 1
 
 
 def test_photos_without_masks_get_rendered_particles(tmp_path: Path) -> None:
-    found = of_folder(photos(tmp_path / "belt", 3), 16)
-    assert "rendered" in found.truth
+    found = from_folder(photos(tmp_path / "belt", 3), 16)
+    assert "rendered" in found.label_source
     assert all(crop.mask.any() for crop in found.held_out)
     assert not any(crop.mask.any() for crop in found.calibration)
     assert all(crop.image.shape == (SIDE, SIDE, 3) for crop in found.held_out)
@@ -70,7 +70,7 @@ def test_broken_photos_are_left_out_and_named(tmp_path: Path) -> None:
     folder = photos(tmp_path / "belt", 3)
     for name in ("broken.png", "empty.jpg"):
         (folder / name).write_bytes(b"no image" if name == "broken.png" else b"")
-    found = of_folder(folder, 4)
+    found = from_folder(folder, 4)
     assert len(found.skipped) == 2
     assert all("not a readable image" in sentence for sentence in found.skipped)
 
@@ -86,12 +86,12 @@ def test_folders_without_photos(files, words, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ToolError, match=words):
-        of_folder(tmp_path, 4)
+        from_folder(tmp_path, 4)
 
 
 def test_photos_smaller_than_the_network_takes(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="too small"):
-        of_folder(photos(tmp_path / "belt", 2, side=20), 32)
+        from_folder(photos(tmp_path / "belt", 2, side=20), 32)
 
 
 def test_crops_are_made_as_large_as_tiles() -> None:
