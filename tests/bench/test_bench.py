@@ -46,8 +46,8 @@ def test_a_missing_package_is_named_with_its_extra(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"Error: this needs {package}, which is not installed: "
-        f"pip install 'microplastic-edge[{extra}]'\n"
+        f"Error: this needs {package}, which is not installed; in a checkout of this project: "
+        f"pip install '.[{extra}]'\n"
     )
 
 
@@ -57,7 +57,10 @@ def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     content = json.loads(path.read_text(encoding="utf-8"))
-    stages = {"read", "cut", "engine", "stitch", "particles", "queue", "write"}
+    stages = {"read", "cut", "engine", "stitch", "particles", "queue"} | {
+        f"write {name}"
+        for name in ("frames.csv", "particles.csv", "particles.jsonl", "masks", "overlays")
+    }
     assert set(content["latency_ms"]) == stages
     assert 0 < content["first_mask_s"] < 120
     assert content["machine"]["cpu"] == machine_info()["cpu"]
