@@ -157,7 +157,7 @@ def measure(
 
     Raises:
         BadArgumentError: a model is not there or two have one name, or `data` holds no set.
-        ToolError: a model, a photo or a label is damaged, or a comparison is not finished.
+        EdgeError: a model, a photo or a label is damaged, or a comparison is not finished.
     """
     skipped = {name: f"{data / name} is no folder" for name in SETS if not (data / name).is_dir()}
     if len(skipped) == len(SETS):

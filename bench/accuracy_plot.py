@@ -17,7 +17,7 @@ from bench.plots import COLOURS, log_axis
 from bench.real_sets import SAND
 from bench.scores import BEST_HERE, SHIPPED, ObjectRow
 from edge.errors import BadArgumentError
-from edge.files import replacing
+from edge.files import atomic_write
 
 SUFFIXES = (".svg", ".png")
 
@@ -47,7 +47,7 @@ def write(result: AccuracyResult, path: Path) -> None:
     flops.set_xlabel("GFLOPs of a 512x512 tile")
     _scores(times, result, lambda model: model.frame_ms["p50"] if model.frame_ms else None)
     times.set_xlabel("ms/frame, 1440x1440 (median)")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:])
 
 

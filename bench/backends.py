@@ -15,14 +15,14 @@ import torch
 from bench.networks import BenchNetwork
 from bench.torch_engine import TorchEngine
 from edge.engines.engine import Engine
-from edge.engines.flavour import FLAVOURS, TITLES, Flavour, open_flavour
 from edge.engines.onnx import PROVIDERS, OnnxEngine
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, sha256, sidecar_path
 from edge.engines.tensorrt import TensorRtEngine
-from edge.errors import ToolError
+from edge.engines.variant import DISPLAY_NAMES, VARIANTS, TensorRtVariant, open_variant
+from edge.errors import EdgeError
 from edge.gpu import find_gpu
-from export.build import build_plan
+from export.build import build_engine
 from export.graph import PRECISIONS
 from train.checkpoint import save
 
@@ -35,28 +35,28 @@ class Backend:
         kind: of file that it runs.
         precisions: of `PRECISIONS`, those that it has.
         opener: for a precision, what opens an engine at a path; it can be pickled.
-        flavour: TensorRT that builds its engines; None for others.
+        variant: TensorRT that builds its engines; None for others.
     """
 
     name: str
     kind: Literal["pt", "onnx", "trt"]
     precisions: Sequence[str]
     opener: Callable[[str], Callable[[Path], Engine]]
-    flavour: Flavour | None = None
+    variant: TensorRtVariant | None = None
 
     def runs(self, engine: Engine) -> bool:
         """Whether this runs `engine`: ONNX Runtime falls back to another silently."""
         return self.kind != "onnx" or self.name.rpartition(" ")[2] in engine.device
 
     def write(self, network: BenchNetwork, precision: str, profile: Profile, folder: Path) -> Path:
-        """What an `opener` takes, in `folder`; `profile` is for a plan, the others take any tiles.
+        """What an `opener` takes, in `folder`; `profile` is for a .trt, the others take any tiles.
 
         Raises:
-            ToolError: TensorRT refuses the graph.
+            EdgeError: TensorRT refuses the graph.
         """
         path = folder / f"{network.info.model}.{precision}.{self.kind}"
-        if self.flavour:
-            write_plan(network, precision, self.flavour, profile, path)
+        if self.variant:
+            write_engine(network, precision, self.variant, profile, path)
         elif self.kind == "pt":
             save(network.checkpoint, path)
         else:
@@ -64,17 +64,17 @@ class Backend:
         return path
 
 
-def write_plan(
-    network: BenchNetwork, precision: str, flavour: Flavour, profile: Profile, path: Path
+def write_engine(
+    network: BenchNetwork, precision: str, variant: TensorRtVariant, profile: Profile, path: Path
 ) -> float:
-    """Build the plan of a network for the GPU that is here, with its sidecar; seconds it took.
+    """Build the engine of a network for the GPU that is here, with its sidecar; seconds it took.
 
     Raises:
-        ToolError: TensorRT refuses the graph.
+        EdgeError: TensorRT refuses the graph.
     """
     graph = network.graphs[precision]
-    built = build_plan(graph, flavour, profile)
-    path.write_bytes(built.plan)
+    built = build_engine(graph, variant, profile)
+    path.write_bytes(built.engine)
     Sidecar(
         info=network.info,
         precision=precision,
@@ -82,8 +82,8 @@ def write_plan(
         onnx_sha256=hashlib.sha256(graph.SerializeToString()).hexdigest(),
         checkpoint_sha256=None,
         profile=profile,
-        flavour=flavour.name,
-        version=flavour.version,
+        variant=variant.name,
+        version=variant.version,
         device=built.device,
         compute_capabilities=built.compute_capabilities,
         verification={},
@@ -109,16 +109,18 @@ def find_backends() -> tuple[list[Backend], dict[str, str]]:
             present.append(Backend(name, "onnx", PRECISIONS, opener))
         else:
             unavailable[name] = f"this ONNX Runtime has no {provider}"
-    for key in FLAVOURS:
+    for key in VARIANTS:
         try:
-            flavour = open_flavour(key)
-        except ToolError as error:
-            unavailable[TITLES[key]] = str(error)
+            variant = open_variant(key)
+        except EdgeError as error:
+            unavailable[DISPLAY_NAMES[key]] = str(error)
             continue
         if find_gpu() is None:
-            unavailable[TITLES[key]] = "there is no GPU here (or no driver for it)"
+            unavailable[DISPLAY_NAMES[key]] = "there is no GPU here (or no driver for it)"
             continue
-        present.append(Backend(TITLES[key], "trt", PRECISIONS, lambda _: TensorRtEngine, flavour))
+        present.append(
+            Backend(DISPLAY_NAMES[key], "trt", PRECISIONS, lambda _: TensorRtEngine, variant)
+        )
     return present, unavailable
 
 

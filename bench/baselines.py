@@ -27,10 +27,10 @@ from bench.sampling import Samples, interleaved
 from bench.tables import table
 from edge import tiling
 from edge.engines import shipped
-from edge.engines.engine import INPUT, OUTPUT, through
+from edge.engines.engine import INPUT, OUTPUT, infer
 from edge.engines.onnx import OnnxEngine
-from edge.latency import Stopwatch
 from edge.particles import Particle, find_particles, particle_mask
+from edge.stage_timer import StageTimer
 from export.graph import read_graph
 from export.trace import EngineGraph, from_onnx
 from export.verify import Inference, max_abs_difference
@@ -73,7 +73,7 @@ class BaselineRow:
 class BaselinesResult:
     """All methods on one frame of `side` x `side` px, and their tiling alone, ours first.
 
-    In `frame`, a loop runs each tile alone, from `tiling.cut` to `tiling.stitch`:
+    In `frame`, a loop runs each tile alone, from `tiling.split` to `tiling.stitch`:
 
     - ours: `OnnxEngine.frames`, the `tiles` with the fewest pixels;
     - ONNX Runtime with default options, and eager torch: the paper's `crops`;
@@ -85,7 +85,7 @@ class BaselinesResult:
 
     In `tiling`, what the network says is known beforehand, and no method spends time on it:
 
-    - ours, and ours on the crops: `tiling.cut` and `tiling.stitch`, frame to map;
+    - ours, and ours on the crops: `tiling.split` and `tiling.stitch`, frame to map;
     - ours, and the particles of the map: `find_particles` besides, frame to particles;
     - SAHI: `get_sliced_prediction` as above with the objects of each slice given: slices the
       frame, moves the objects into it and merges them;
@@ -162,12 +162,12 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
         tile: side of the crops, px.
 
     Raises:
-        ToolError: the file is missing, damaged, not ours, or not in float32.
+        EdgeError: the file is missing, damaged, not ours, or not in float32.
     """
     path = shipped().get(model, Path(model))
     graph, info = read_graph(path)
     image = scene(np.random.default_rng(0), side, side, particles=80).image
-    ours = tiling.plan(image.shape[:2], multiple=info.multiple, halo=info.halo)
+    ours = tiling.tile_grid(image.shape[:2], multiple=info.multiple, halo=info.halo)
     crops = tiling.paper_grid(image.shape[:2], info.multiple, tile=tile)
     session = onnxruntime.InferenceSession(str(path), providers=PROVIDERS)
 
@@ -176,15 +176,15 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
         return found
 
     def find(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
-        return _objects(run(piece[None])[0, 0], info.level, corner, hw)
+        return _objects(run(piece[None])[0, 0], info.threshold_u8, corner, hw)
 
     in_torch = EngineGraph(from_onnx(graph, info)).eval()
     with (
         contextlib.closing(OnnxEngine(path, PROVIDERS)) as engine,
-        engine.frames(image.shape[:2], 1, Stopwatch()) as frames,
+        engine.session(image.shape[:2], 1, StageTimer()) as ours_session,
     ):
         methods: dict[str, Callable[[], Map | Objects]] = {
-            OURS: lambda: through(frames, image),
+            OURS: lambda: infer(ours_session, image),
             CROPS: lambda: _map(image, crops, run),
             "crops, torch": lambda: _map(image, crops, in_torch.run),
             SAHI: lambda: _sahi(image, crops, find),
@@ -192,26 +192,28 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
         for name, layout in (("crops", crops), ("our tiles", ours)):
             for precision, compiled in _openvino(path, layout.tile_hw).items():
                 methods[f"{name}, OpenVINO {precision}"] = _mapping(image, layout, compiled)
-        frame = _rows(methods, limit_s, info.level)
+        frame = _rows(methods, limit_s, info.threshold_u8)
     return BaselinesResult(
         model=model,
         side=side,
         tiles=_size(ours),
         crops=_size(crops),
         frame=frame,
-        tiling=_rows(_tiling_alone(image, ours, crops, run, info.level), limit_s, info.level),
+        tiling=_rows(
+            _tiling_alone(image, ours, crops, run, info.threshold_u8), limit_s, info.threshold_u8
+        ),
     )
 
 
 def _tiling_alone(
     image: NDArray[np.uint8],
-    ours: tiling.Plan,
-    crops: tiling.Plan,
+    ours: tiling.TileGrid,
+    crops: tiling.TileGrid,
     run: Inference,
     threshold_u8: int,
 ) -> dict[str, Callable[[], Map | Objects]]:
     """The methods of `BaselinesResult.tiling`; SAHI's first run asks `run`, later ones remember."""
-    our_maps, crop_maps = (_run(tiling.cut(image, layout), run) for layout in (ours, crops))
+    our_maps, crop_maps = (_run(tiling.split(image, layout), run) for layout in (ours, crops))
     maps: dict[tuple[int, ...], Map] = {}
     given: dict[tuple[int, ...], list[ObjectPrediction]] = {}
 
@@ -227,8 +229,8 @@ def _tiling_alone(
             given[key] = find(piece, corner, hw)
         return given[key]
 
-    def cut_and_stitch(layout: tiling.Plan, maps: NDArray[np.uint8]) -> Map:
-        tiling.cut(image, layout)
+    def cut_and_stitch(layout: tiling.TileGrid, maps: NDArray[np.uint8]) -> Map:
+        tiling.split(image, layout)
         return tiling.stitch(maps, layout)
 
     return {
@@ -271,7 +273,7 @@ def _row(
     return BaselineRow(name, times.as_json(), ratio, difference, overlap, len(output))
 
 
-def _size(layout: tiling.Plan) -> str:
+def _size(layout: tiling.TileGrid) -> str:
     return f"{layout.count} x {'x'.join(map(str, layout.tile_hw))}"
 
 
@@ -280,11 +282,13 @@ def _run(tiles: NDArray[np.uint8], run: Inference) -> NDArray[np.uint8]:
     return np.concatenate([run(tile[None]) for tile in tiles])
 
 
-def _map(image: NDArray[np.uint8], layout: tiling.Plan, run: Inference) -> Map:
-    return tiling.stitch(_run(tiling.cut(image, layout), run), layout)
+def _map(image: NDArray[np.uint8], layout: tiling.TileGrid, run: Inference) -> Map:
+    return tiling.stitch(_run(tiling.split(image, layout), run), layout)
 
 
-def _mapping(image: NDArray[np.uint8], layout: tiling.Plan, run: Inference) -> Callable[[], Map]:
+def _mapping(
+    image: NDArray[np.uint8], layout: tiling.TileGrid, run: Inference
+) -> Callable[[], Map]:
     return lambda: _map(image, layout, run)
 
 
@@ -335,7 +339,7 @@ class _Slices(DetectionModel):
         self._object_prediction_list_per_image = [found]
 
 
-def _sahi(image: NDArray[np.uint8], crops: tiling.Plan, find: Finder) -> list[ObjectPrediction]:
+def _sahi(image: NDArray[np.uint8], crops: tiling.TileGrid, find: Finder) -> list[ObjectPrediction]:
     """The objects of a frame by SAHI, as many slices as `crops`."""
     height, width = crops.tile_hw
     ratios = [

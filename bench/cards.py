@@ -15,8 +15,8 @@ import click
 from bench.scores import Estimate
 from bench.tables import table
 from edge.engines import WEIGHTS
-from edge.errors import ToolError, reported
-from edge.files import replacing
+from edge.errors import EdgeError, error_handler
+from edge.files import atomic_write
 
 TITLE = "## On real photos"
 # Every so many thresholds of the curve stand in the card.
@@ -36,10 +36,10 @@ def section(result: Mapping[str, Any], model: str) -> str:
     """Markdown about one model of a `bench accuracy` result.
 
     Raises:
-        ToolError: the result does not hold the model.
+        EdgeError: the result does not hold the model.
     """
     if model not in [row["name"] for row in result["models"]]:
-        raise ToolError(f"{model}: not in this result of 'bench accuracy'; measure it too")
+        raise EdgeError(f"{model}: not in this result of 'bench accuracy'; measure it too")
     rows = [
         (
             row["dataset"],
@@ -83,7 +83,7 @@ def section(result: Mapping[str, Any], model: str) -> str:
 @click.argument("result", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(result: Path) -> None:
     """Write what RESULT, a JSON file of 'bench accuracy', says into the cards of its models."""
-    with reported():
+    with error_handler():
         content = json.loads(result.read_text(encoding="utf-8"))
         for row in content["models"]:
             card = WEIGHTS / f"{row['name']}.md"
@@ -91,7 +91,7 @@ def main(result: Path) -> None:
                 continue
             kept = card.read_text(encoding="utf-8").partition(DATA.partition("\n")[0])[0].rstrip()
             text = f"{kept}\n\n{DATA}\n{section(content, row['name'])}"
-            with replacing(card) as temporary:
+            with atomic_write(card) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             click.echo(card)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.engines.flavour import FLAVOURS, open_flavour
-from edge.errors import BadArgumentError, ToolError, needs, reported
-from edge.files import new_folder
+from edge.engines.variant import VARIANTS, open_variant
+from edge.errors import BadArgumentError, EdgeError, error_handler, require_extra
+from edge.files import ensure_empty_directory
 
 if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
@@ -117,8 +117,8 @@ def bench(
     if not (all_models or models):
         click.echo(context.get_help())
         return
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.machine import machine_info
             from bench.models import measure
             from bench.networks import ALL_MODELS
@@ -128,7 +128,7 @@ def bench(
             if key not in MODELS:
                 raise BadArgumentError(f"--model {key}: not one of {', '.join(MODELS)}")
         if out:
-            new_folder(out)
+            ensure_empty_directory(out)
         machine = machine_info()  # before the load of the runs
         keys = ALL_MODELS if all_models else tuple(dict.fromkeys(models))
         report = Report(machine, measure(keys, limit_s, _progress))
@@ -145,15 +145,15 @@ def bench(
 @click.option("--fail-above", type=Percent(), help="Exit with 1 if anything got worse by more.")
 def compare(before: Path, after: Path, fail_above: float | None) -> None:
     """Significant changes between two report.json of bench --all-models."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.compare import compare as run
             from bench.report import read_report
         found = run(read_report(before), read_report(after))
         click.echo(found.describe())
         if fail_above is not None and (worse := found.worse(fail_above)):
             names = "; ".join(f"{c.row}: {c.metric} {c.ratio - 1:+.1%}" for c in worse)
-            raise ToolError(f"{len(worse)} worse by more than {fail_above:g}%: {names}")
+            raise EdgeError(f"{len(worse)} worse by more than {fail_above:g}%: {names}")
 
 
 @bench.command()
@@ -162,8 +162,8 @@ def compare(before: Path, after: Path, fail_above: float | None) -> None:
 @JSON
 def energy(engine: str, seconds: float, json_path: Path | None) -> None:
     """Energy per frame in joules, where the GPU or the board measures its power."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.energy import measure
         _show(measure(engine, seconds), json_path)
 
@@ -179,8 +179,8 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 @JSON
 def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None) -> None:
     """Profile a network: a table of its layers, the slowest first."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench import flame_graph
             from bench.layers import measure
         if picture:
@@ -205,8 +205,8 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
 @JSON
 def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
     """Compare a frame with baselines: SAHI, a loop over 16 crops, torch, OpenVINO."""
-    with reported():
-        with needs("peers"):
+    with error_handler():
+        with require_extra("peers"):
             from bench.baselines import measure
         _show(measure(model, limit_s), json_path)
 
@@ -217,8 +217,8 @@ def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
 @JSON
 def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
     """Overhead of edge-run over the engine alone, on 1440x1440 JPEG photos."""
-    with reported():
-        with needs("cpu"):
+    with error_handler():
+        with require_extra("cpu"):
             from bench.pipeline import measure
         _show(measure(engine, frames), json_path)
 
@@ -234,8 +234,8 @@ def latency(
     fps: float, seconds: int, frames: int | None, size: int, engine: str, json_path: Path | None
 ) -> None:
     """End-to-end latency from a simulated camera, and memory over time."""
-    with reported():
-        with needs("cpu"):
+    with error_handler():
+        with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
 
@@ -247,14 +247,14 @@ def latency(
 @JSON
 def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> None:
     """Training throughput against a plain PyTorch loop, and memory over the epochs."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.training import measure
         _show(measure(model, epochs, repeats), json_path)
 
 
 @bench.command()
-@click.option("--target", type=click.Choice(list(FLAVOURS)), default="rtx", show_default=True)
+@click.option("--target", type=click.Choice(list(VARIANTS)), default="rtx", show_default=True)
 @click.option(
     "--compute-capability",
     "capabilities",
@@ -266,10 +266,10 @@ def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> N
 @JSON
 def engines(target: str, capabilities: tuple[str, ...], json_path: Path | None) -> None:
     """Build every network in three precisions: time, size, and difference from FP32."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.engines import measure
-        _show(measure(open_flavour(target), capabilities), json_path)
+        _show(measure(open_variant(target), capabilities), json_path)
 
 
 def _crossvals(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -322,8 +322,8 @@ def accuracy(
 
     DATA holds sand/, sand_clean/, beads/ and mpnet/; those that are missing are left out.
     """
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench import accuracy_plot
             from bench.accuracy import measure
         if plot:
@@ -337,17 +337,17 @@ def accuracy(
 
 
 @bench.command("gpu-check")
-@click.option("--target", type=click.Choice(list(FLAVOURS)), default="native", show_default=True)
+@click.option("--target", type=click.Choice(list(VARIANTS)), default="native", show_default=True)
 @JSON
 def gpu_check(target: str, json_path: Path | None) -> None:
     """All GPU checks: build, run, compare and time every engine; watch the memory."""
-    with reported():
-        with needs("bench"):
+    with error_handler():
+        with require_extra("bench"):
             from bench.gpu_check import measure
-        result = measure(open_flavour(target))
+        result = measure(open_variant(target))
         _show(result, json_path)
         if result.problems:
-            raise ToolError(f"{len(result.problems)} problem(s): {'; '.join(result.problems)}")
+            raise EdgeError(f"{len(result.problems)} problem(s): {'; '.join(result.problems)}")
 
 
 @bench.command()
@@ -357,8 +357,8 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)
 def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
     """Render a belt clip into FOLDER, run edge-run on it, and compare with the ground truth."""
-    with reported():
-        with needs("cpu"):
+    with error_handler():
+        with require_extra("cpu"):
             from bench.demo import edge_arguments, render_clip, run_edge
         click.echo(f"rendering {frames} frames of a belt (seed {seed})")
         clip = render_clip(folder, seed, frames)

@@ -11,7 +11,7 @@ from bench.models import BackendRow
 from bench.report import Report
 from bench.sampling import MIN_RUNS
 from bench.tables import table
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ def compare(before: Report, after: Report) -> ReportComparison:
     """BackendRow by row.
 
     Raises:
-        ToolError: they have no row in common, or are of frames of different size.
+        EdgeError: they have no row in common, or are of frames of different size.
     """
     if before.result.frame_hw != after.result.frame_hw:
-        raise ToolError("the two reports are of frames of different size: measure one again")
+        raise EdgeError("the two reports are of frames of different size: measure one again")
     rows = [{", ".join(row.key): row for row in report.result.rows} for report in (before, after)]
     common = [name for name in rows[0] if name in rows[1]]
     if not common:
-        raise ToolError("the two reports have no network, backend and precision in common")
+        raise EdgeError("the two reports have no network, backend and precision in common")
     drift = max(before.result.drift, after.result.drift)
     changes = [
         change for name in common for change in _changes(name, rows[0][name], rows[1][name], drift)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
-from edge.files import new_folder
+from edge.errors import EdgeError
+from edge.files import ensure_empty_directory
 from train.data.synth import belt_clip
 from train.metrics import ObjectCounts, object_counts
 
@@ -34,9 +34,9 @@ def render_clip(folder: Path, seed: int, frames: int) -> Clip:
 
     Raises:
         BadArgumentError: the folder is not empty.
-        ToolError: OpenCV cannot write the video.
+        EdgeError: OpenCV cannot write the video.
     """
-    new_folder(folder)
+    ensure_empty_directory(folder)
     path, masks = folder / "belt.avi", []
     writer: cv2.VideoWriter | None = None
     for frame in belt_clip(seed, frames):
@@ -44,7 +44,7 @@ def render_clip(folder: Path, seed: int, frames: int) -> Clip:
             size = (frame.image.shape[1], frame.image.shape[0])
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 2.0, size)
             if not writer.isOpened():
-                raise ToolError(f"{path}: OpenCV cannot write this video")
+                raise EdgeError(f"{path}: OpenCV cannot write this video")
         writer.write(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
         masks.append(frame.mask)
     if writer is not None:
@@ -62,11 +62,11 @@ def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:
     """Run edge-run on the clip as a user would, then count frame by frame.
 
     Raises:
-        ToolError: edge-run fails.
+        EdgeError: edge-run fails.
     """
     command = edge_arguments(clip, engine, out)
     if subprocess.run([sys.executable, "-m", "edge", *command], check=False).returncode:
-        raise ToolError("edge-run failed")
+        raise EdgeError("edge-run failed")
     for path, mask in zip(sorted((out / "masks").iterdir()), clip.masks, strict=True):
         found = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
         yield object_counts(found, mask)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from bench.real_sets import Window, whole
 from bench.torch_engine import TorchEngine
 from edge.engines import engine_path, open_engine
-from edge.engines.engine import Engine, through
-from edge.errors import BadArgumentError, ToolError
-from edge.latency import Stopwatch
+from edge.engines.engine import Engine, infer
+from edge.errors import BadArgumentError, EdgeError
+from edge.stage_timer import StageTimer
 from train.checkpoint import load
 from train.crossval import SPLIT
 from train.data.folds import Split
@@ -70,12 +70,12 @@ class Model:
     @property
     def threshold_u8(self) -> int:
         """The threshold it is shipped with, 1..255."""
-        return self.engine.info.level
+        return self.engine.info.threshold_u8
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
-        with self.engine.frames((height, width), 1, Stopwatch()) as frames:
-            return through(frames, image)
+        with self.engine.session((height, width), 1, StageTimer()) as session:
+            return infer(session, image)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def opened(name: str) -> Iterator[Model]:
 
     Raises:
         BadArgumentError: there is none of that name.
-        ToolError: the file is damaged, or its backend is not installed.
+        EdgeError: the file is damaged, or its backend is not installed.
     """
     path = Path(name)
     exported = path.suffix != ".pt"
@@ -130,12 +130,12 @@ def find_by_fold(folder: Path, photos: Sequence[Sample]) -> list[Found]:
     """Maps of each network of a `train crossval` folder, of the photos its folds did not train on.
 
     Raises:
-        ToolError: it is no such folder, a fold is not finished, or it is of other photos.
+        EdgeError: it is no such folder, a fold is not finished, or it is of other photos.
     """
     split = Split.read(folder / SPLIT) if (folder / SPLIT).is_file() else None
     names = {name for fold in split.folds for name in fold.test} if split else set()
     if split is None or names != {photo.name for photo in photos}:
-        raise ToolError(
+        raise EdgeError(
             f"{folder}: is no folder of 'train crossval' on these photos; its {SPLIT} must name "
             f"each of them as a test photo"
         )
@@ -153,5 +153,5 @@ def find_by_fold(folder: Path, photos: Sequence[Sample]) -> list[Found]:
         maps, levels = zip(*(of_photo[photo.name] for photo in photos), strict=True)
         found.append(Found(f"{network.name}, by fold", list(maps), list(levels)))
     if not found:
-        raise ToolError(f"{folder}: holds no network")
+        raise EdgeError(f"{folder}: holds no network")
     return found

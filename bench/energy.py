@@ -10,10 +10,10 @@ import numpy as np
 
 from bench.power import open_meter
 from edge.engines import open_engine
-from edge.engines.engine import through
+from edge.engines.engine import infer
 from edge.engines.onnx import OnnxEngine
-from edge.errors import ToolError
-from edge.latency import Stopwatch
+from edge.errors import EdgeError
+from edge.stage_timer import StageTimer
 from train.data.synth import scene
 
 IDLE_S = 3.0
@@ -59,7 +59,7 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
     """Run rendered frames for at least `seconds`, and at least `MIN_FRAMES` of them.
 
     Raises:
-        ToolError: power is not readable here, or not of what the engine runs on; the engine fails.
+        EdgeError: power is not readable here, or not of what the engine runs on; the engine fails.
     """
     meter = open_meter()
     particles = max(1, side * side // 25_000)
@@ -71,17 +71,17 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
         time.sleep(IDLE_S)
     with contextlib.closing(open_engine(engine_name)) as engine:
         if meter.gpu_only and isinstance(engine, OnnxEngine) and not engine.on_gpu:
-            raise ToolError(
+            raise EdgeError(
                 f"{engine_name}: runs on the CPU, but only the graphics card's energy is "
                 f"measurable here; install onnxruntime-gpu or give a .trt engine"
             )
-        with engine.frames((side, side), 1, Stopwatch()) as frames:
-            through(frames, images[-1])
+        with engine.session((side, side), 1, StageTimer()) as session:
+            infer(session, images[-1])
             count = 0
             with meter.measure() as busy:
                 start = time.perf_counter()
                 while count < MIN_FRAMES or time.perf_counter() - start < seconds:
-                    through(frames, images[count % IMAGES])
+                    infer(session, images[count % IMAGES])
                     count += 1
         device = engine.device
     return EnergyResult(

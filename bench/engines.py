@@ -13,8 +13,8 @@ import numpy as np
 from bench.networks import ALL_MODELS, FRAME_HW, SIDE, open_network
 from bench.tables import table
 from edge.engines.engine import OUTPUT
-from edge.engines.flavour import Flavour
-from export.build import build_plan
+from edge.engines.variant import TensorRtVariant
+from export.build import build_engine
 from export.graph import ActivationHook
 from export.search import fp16_emulator
 from export.verify import max_abs_difference
@@ -82,18 +82,22 @@ class EnginesResult:
 
 
 def measure(
-    flavour: Flavour, compute_capabilities: Sequence[str], models: Sequence[str] = ALL_MODELS
+    variant: TensorRtVariant,
+    compute_capabilities: Sequence[str],
+    models: Sequence[str] = ALL_MODELS,
 ) -> EnginesResult:
     """Build every network of `models` in every precision, with the tiles planned for `FRAME_HW`.
 
     Raises:
-        ToolError: an export differs from torch, or TensorRT refuses a graph.
+        EdgeError: an export differs from torch, or TensorRT refuses a graph.
     """
-    rows = [row for key in models for row in _rows(key, flavour, compute_capabilities)]
-    return EnginesResult(flavour.title, compute_capabilities, rows)
+    rows = [row for key in models for row in _rows(key, variant, compute_capabilities)]
+    return EnginesResult(variant.title, compute_capabilities, rows)
 
 
-def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> Iterator[EngineRow]:
+def _rows(
+    key: str, variant: TensorRtVariant, compute_capabilities: Sequence[str]
+) -> Iterator[EngineRow]:
     network = open_network(key)
     graphs, info = network.graphs, network.info
     profile = planned_profile(FRAME_HW, info.multiple, info.halo)
@@ -101,14 +105,14 @@ def _rows(key: str, flavour: Flavour, compute_capabilities: Sequence[str]) -> It
     expected = ActivationHook(graphs["fp32"], [OUTPUT]).run(tiles)[OUTPUT]
     for precision, graph in graphs.items():
         found = fp16_emulator(graph)(tiles) if precision != "fp32" else expected
-        built = build_plan(graph, flavour, profile, compute_capabilities)
+        built = build_engine(graph, variant, profile, compute_capabilities)
         yield EngineRow(
             model=key,
             precision=precision,
             tile_hw=profile.tile_hw,
             batch=profile.batch[1],
             build_s=round(built.seconds, 2),
-            engine_mb=round(len(built.plan) / 1e6, 3),
+            engine_mb=round(len(built.engine) / 1e6, 3),
             onnx_mb=round(graph.ByteSize() / 1e6, 3),
             max_abs_difference=int(max_abs_difference(found, expected)),
         )

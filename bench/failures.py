@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.detectors import find, opened
 from bench.real_sets import whole
-from edge.errors import reported
+from edge.errors import error_handler
 from edge.particles import particle_mask
 from edge.visualisation import write_image
 from train.data.synth import Scene, scene
@@ -62,7 +62,7 @@ def visualise(rendered: Scene, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 def main(model: str, out: Path) -> None:
     """Draw the rendered scenes that MODEL does worst on into OUT, a .jpg or .png."""
-    with reported(), opened(model) as detector:
+    with error_handler(), opened(model) as detector:
         scenes = [scene(np.random.default_rng((5, i)), SIDE, SIDE) for i in range(SCENES)]
         maps = find(detector, [whole(str(i), s.image) for i, s in enumerate(scenes)]).maps
         masks = [particle_mask(one, detector.threshold_u8) for one in maps]

@@ -11,7 +11,7 @@ import matplotlib
 
 from bench.layers import LayersResult, LayerTime
 from edge.errors import BadArgumentError
-from edge.files import replacing
+from edge.files import atomic_write
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -84,7 +84,7 @@ def write(result: LayersResult, path: Path) -> None:
         frameon=False,
         fontsize=9,
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:])
     pyplot.close(figure)
 

@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.backends import write_plan
+from bench.backends import write_engine
 from bench.machine import mb_per_1000_frames, memory_mb
 from bench.networks import ALL_MODELS, FRAME_HW, BenchNetwork, open_network
 from bench.tables import table
 from edge.engines import open_engine
-from edge.engines.engine import Engine, through
-from edge.engines.flavour import Flavour
+from edge.engines.engine import Engine, infer
 from edge.engines.profile import Profile
-from edge.engines.tiled import TiledFrames
-from edge.errors import ToolError
+from edge.engines.tiled import TiledSession
+from edge.engines.variant import TensorRtVariant
+from edge.errors import EdgeError
 from edge.frame import Frame
 from edge.gpu import find_gpu
-from edge.latency import Stopwatch
 from edge.particles import ParticleFilter
 from edge.pipeline import Pipeline, Policy, Settings
 from edge.sources.source import Source
+from edge.stage_timer import StageTimer
 from export.verify import max_abs_difference
 from export.write import planned_profile
 from train.data.synth import scene
@@ -122,22 +122,22 @@ class MemorySource(Source):
             yield Frame(self._images[index % len(self._images)], index, "memory", 0.0)
 
 
-def measure(flavour: Flavour) -> GpuCheck:
+def measure(variant: TensorRtVariant) -> GpuCheck:
     """Check every network of the paper in every precision on this machine's GPU.
 
     Raises:
-        ToolError: there is no GPU, or an engine cannot be built or run.
+        EdgeError: there is no GPU, or an engine cannot be built or run.
     """
     gpu = find_gpu()
     if gpu is None:
-        raise ToolError("there is no GPU here (or no driver for it): run this where there is one")
+        raise EdgeError("there is no GPU here (or no driver for it): run this where there is one")
     images = [scene(np.random.default_rng(i), *FRAME_HW, particles=80).image for i in range(4)]
     rows: list[GpuRow] = []
     device, growth = "", 0.0
     for key in ALL_MODELS:
         network = open_network(key)
         for precision in network.graphs:
-            with _built(network, precision, flavour) as subject:
+            with _built(network, precision, variant) as subject:
                 device = subject.engine.device
                 rows.append(_row(subject, images))
                 if (key, precision) == ("half_mrunet", "fp16"):
@@ -170,12 +170,14 @@ class EngineUnderTest:
 
 
 @contextlib.contextmanager
-def _built(network: BenchNetwork, precision: str, flavour: Flavour) -> Iterator[EngineUnderTest]:
+def _built(
+    network: BenchNetwork, precision: str, variant: TensorRtVariant
+) -> Iterator[EngineUnderTest]:
     info = network.info
     profile = planned_profile(FRAME_HW, info.multiple, info.halo)
     with tempfile.TemporaryDirectory() as folder:
         path, graph_path = Path(folder) / "engine.trt", Path(folder) / "engine.onnx"
-        build_s = write_plan(network, precision, flavour, profile, path)
+        build_s = write_engine(network, precision, variant, profile, path)
         graph_path.write_bytes(network.graphs[precision].SerializeToString())
         with (
             contextlib.closing(open_engine(str(path))) as engine,
@@ -187,17 +189,17 @@ def _built(network: BenchNetwork, precision: str, flavour: Flavour) -> Iterator[
 
 def _row(subject: EngineUnderTest, images: list[NDArray[np.uint8]]) -> GpuRow:
     engine = subject.engine
-    with engine.frames(FRAME_HW, 1, Stopwatch()) as frames:
-        found = [through(frames, image) for image in images[:1] * 2][-1]  # a graph's second
+    with engine.session(FRAME_HW, 1, StageTimer()) as session:
+        found = [infer(session, image) for image in images[:1] * 2][-1]  # a graph's second
         for image in images * (WARM_UP // len(images)):
-            through(frames, image)
-        clock = Stopwatch()
+            infer(session, image)
+        clock = StageTimer()
         for index in range(TIMED):
             with clock.stage("frame"):
-                through(frames, images[index % len(images)])
+                infer(session, images[index % len(images)])
     info = engine.info
-    expected = through(
-        TiledFrames(engine.layout(FRAME_HW), subject.reference.run, Stopwatch()), images[0]
+    expected = infer(
+        TiledSession(engine.tile_grid(FRAME_HW), subject.reference.run, StageTimer()), images[0]
     )
     with _pipeline(images, PIPELINED, engine) as pipeline:
         for _ in pipeline:
@@ -223,15 +225,15 @@ def _pipeline(images: list[NDArray[np.uint8]], total: int, engine: Engine) -> Pi
 
 def _frames_per_second(engine: Engine, images: list[NDArray[np.uint8]]) -> float:
     """With two frames in flight, as in the pipeline."""
-    with engine.frames(FRAME_HW, 2, Stopwatch()) as frames:
+    with engine.session(FRAME_HW, 2, StageTimer()) as session:
         for image in images:
-            through(frames, image)
+            infer(session, image)
         start = time.perf_counter()
-        frames.start(images[0])
+        session.submit(images[0])
         for index in range(1, TIMED):
-            frames.start(images[index % len(images)])
-            frames.finish()
-        frames.finish()
+            session.submit(images[index % len(images)])
+            session.result()
+        session.result()
         return TIMED / (time.perf_counter() - start)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.machine import mb_per_1000_frames, memory_mb
 from edge.engines import open_engine
 from edge.engines.tiled import ENGINE_STAGE
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.frame import Frame
 from edge.particles import ParticleFilter
 from edge.pipeline import Pipeline, Policy, Settings
@@ -91,7 +91,7 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> LatencyResu
     """Run the pipeline with every sink on `frames` frames of a simulated camera.
 
     Raises:
-        ToolError: the engine fails, or too few frames came through to tell a slope.
+        EdgeError: the engine fails, or too few frames came through to tell a slope.
     """
     particles = max(1, side * side // 25_000)
     images = [
@@ -111,7 +111,7 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> LatencyResu
                 memory.append(memory_mb("self", "VmRSS"))
         done, device = pipeline.statistics(), engine.device
     if len(memory) < 2:
-        raise ToolError(f"only {len(memory)} frames came through: give more frames or seconds")
+        raise EdgeError(f"only {len(memory)} frames came through: give more frames or seconds")
     engine_ms = done.latency_ms[ENGINE_STAGE]
     return LatencyResult(
         engine=engine_name,

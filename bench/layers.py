@@ -19,14 +19,14 @@ from bench.networks import FRAME_HW
 from bench.sampling import seconds_of
 from bench.tables import table
 from edge.cuda import open_cuda
-from edge.cuda.cuda import Cuda, Region, Stream
+from edge.cuda.cuda import Cuda, PitchedPointer, Stream
 from edge.engines import engine_path
 from edge.engines.engine import INPUT, OUTPUT
-from edge.engines.flavour import Flavour
 from edge.engines.onnx import OnnxEngine
 from edge.engines.sidecar import Sidecar, read_sidecar
-from edge.engines.tensorrt import loaded, matching_flavour
-from edge.errors import ToolError
+from edge.engines.tensorrt import load_engine, matching_variant
+from edge.engines.variant import TensorRtVariant
+from edge.errors import EdgeError
 from export.graph import read_graph
 from train.data.synth import scene
 
@@ -122,7 +122,7 @@ def measure(engine_name: str, runs: int) -> LayersResult:
 
     Raises:
         BadArgumentError: there is no such engine.
-        ToolError: it is damaged or not ours, or this machine cannot run it.
+        EdgeError: it is damaged or not ours, or this machine cannot run it.
     """
     path = engine_path(engine_name)
     measured = _in_tensorrt if path.suffix == ".trt" else _in_onnx_runtime
@@ -181,9 +181,9 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(OnnxEngine(path, ["CPUExecutionProvider"])) as engine,
     ):
-        tile_hw = engine.layout(FRAME_HW).tile_hw
+        tile_hw = engine.tile_grid(FRAME_HW).tile_hw
         tiles = _tiles(1, tile_hw)
-        options = engine.session.get_session_options()
+        options = engine.ort_session.get_session_options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(
@@ -217,23 +217,23 @@ def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[LayerTimes], 
 
 def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
     sidecar = read_sidecar(path)
-    flavour = matching_flavour(path, sidecar)
-    assert sidecar.profile  # or it would match no flavour
+    variant = matching_variant(path, sidecar)
+    assert sidecar.profile  # or it would match no variant
     batch, tile_hw = sidecar.profile.batch[1], sidecar.profile.tile_hw
     height, width = tile_hw
     tiles = _tiles(batch, tile_hw)
-    profiler = _profiler(flavour)
+    profiler = _profiler(variant)
     with contextlib.ExitStack() as stack:
         cuda = stack.enter_context(open_cuda())
-        stack.enter_context(cuda.attached())
-        plan = stack.enter_context(loaded(path, flavour))
+        stack.enter_context(cuda.current())
+        engine = stack.enter_context(load_engine(path, variant))
         stream = stack.enter_context(cuda.stream())
         addresses = {
             INPUT: stack.enter_context(_on_device(cuda, tiles, stream)),
             OUTPUT: stack.enter_context(cuda.device_memory(batch * height * width)),
         }
         plain, profiled = (
-            stack.enter_context(_runner(plan, tiles.shape, addresses, stream, told))
+            stack.enter_context(_runner(engine, tiles.shape, addresses, stream, told))
             for told in (None, profiler)
         )
 
@@ -242,15 +242,15 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
             profiled()
 
         whole_ms, profiled_ms = _interleaved(plain, run_profiled, runs)
-        device = f"{flavour.title}, {cuda.title}"
-        del plan  # `loaded` frees it, before its runtime
+        device = f"{variant.title}, {cuda.title}"
+        del engine  # `load_engine` frees it, before its runtime
     times = _medians(profiler.runs[-runs:])
     layers = _named(path, sidecar, times, batch * height * width)
     return LayersResult(engine_name, device, batch, tile_hw, runs, whole_ms, profiled_ms, layers)
 
 
 def _named(path: Path, sidecar: Sidecar, times: LayerTimes, pixels: int) -> list[LayerTime]:
-    """The layers of the plan at `path`, by the .onnx beside it if that is the same network."""
+    """The layers of the engine at `path`, by the .onnx beside it if that is the same network."""
     graph = path.with_suffix(".onnx")
     if graph.is_file():
         model, info = read_graph(graph)
@@ -262,10 +262,10 @@ def _named(path: Path, sidecar: Sidecar, times: LayerTimes, pixels: int) -> list
     ]
 
 
-def _profiler(flavour: Flavour) -> Any:
+def _profiler(variant: TensorRtVariant) -> Any:
     """An IProfiler that adds what it is told to the last of its `runs`."""
 
-    class Profiler(flavour.module.IProfiler):  # type: ignore[misc,name-defined]
+    class Profiler(variant.module.IProfiler):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.runs: list[LayerTimes] = []
@@ -282,22 +282,24 @@ def _on_device(cuda: Cuda, tiles: NDArray[np.uint8], stream: Stream) -> Iterator
     row, rows = tiles.shape[2] * tiles.shape[3], tiles.shape[0] * tiles.shape[1]
     with cuda.host_memory(tiles.size) as host, cuda.device_memory(tiles.size) as pointer:
         host.array[:] = tiles.ravel()
-        cuda.copy(Region(pointer, row), Region(host.pointer, row), row, rows, stream)
+        cuda.copy(
+            PitchedPointer(pointer, row), PitchedPointer(host.pointer, row), row, rows, stream
+        )
         stream.synchronize()
         yield pointer
 
 
 @contextlib.contextmanager
 def _runner(
-    plan: Any,
+    engine: Any,
     shape: tuple[int, ...],
     addresses: Mapping[str, int],
     stream: Stream,
     profiler: Any | None,
 ) -> Iterator[Callable[[], None]]:
     """Runs one batch of `shape` in a context of its own, and waits for it."""
-    # The context must be freed before its plan: nothing else may hold it.
-    held = [plan.create_execution_context()]
+    # The context must be freed before its engine: nothing else may hold it.
+    held = [engine.create_execution_context()]
     held[0].set_input_shape(INPUT, shape)
     for name, address in addresses.items():
         held[0].set_tensor_address(name, address)
@@ -306,7 +308,7 @@ def _runner(
 
     def run() -> None:
         if not held[0].execute_async_v3(stream.handle):
-            raise ToolError("TensorRT could not queue a batch of tiles")
+            raise EdgeError("TensorRT could not queue a batch of tiles")
         stream.synchronize()
 
     try:

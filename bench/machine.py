@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.nvml import open_card
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.gpu import find_gpu
 
 PACKAGES = (
@@ -86,11 +86,11 @@ def memory_mb(pid: int | str, line: Literal["VmRSS", "VmHWM"]) -> float:
     From /proc, since what the system tells of an ended process counts its parent in.
 
     Raises:
-        ToolError: the system has no /proc.
+        EdgeError: the system has no /proc.
         OSError: the process is gone.
     """
     if not Path("/proc/self/status").is_file():
-        raise ToolError("memory is read from /proc, which this system does not have; use Linux")
+        raise EdgeError("memory is read from /proc, which this system does not have; use Linux")
     for entry in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         name, _, value = entry.partition(":")
         if name == line:

@@ -21,12 +21,12 @@ from bench.peak import peak_memory
 from bench.roofline import Roofline, flops_per_byte, measure_roofline
 from bench.sampling import MIN_RUNS, Samples, interleaved, seconds_of
 from edge.engines import open_engine
-from edge.engines.engine import Engine, Frames, through
+from edge.engines.engine import Engine, Session, infer
 from edge.engines.profile import Profile
 from edge.engines.tiled import TiledEngine
-from edge.errors import ToolError
-from edge.latency import Stopwatch
+from edge.errors import EdgeError
 from edge.particles import particle_mask
+from edge.stage_timer import StageTimer
 from export.write import planned_profile
 from train.data.synth import scene
 from train.metrics import mask_iou
@@ -115,7 +115,7 @@ class OpenedEngine:
     precision: str
     path: Path
     engine: Engine
-    frames: Frames
+    session: Session
     mask: NDArray[np.uint8]
     first_s: float
 
@@ -131,7 +131,7 @@ def measure(
         progress: called with the networks that are measured next.
 
     Raises:
-        ToolError: an export differs from torch, or memory cannot be read on this system.
+        EdgeError: an export differs from torch, or memory cannot be read on this system.
     """
     backends, unavailable = find_backends()
     grouped = [[key for key in group if key in models] for group in GROUPS]
@@ -176,7 +176,7 @@ def _measure_group(
                     subjects[name] = stack.enter_context(
                         _opened(network, backend, precision, image, folder)
                     )
-                except ToolError as error:
+                except EdgeError as error:
                     failed[name] = str(error)
         reference = stack.enter_context(contextlib.closing(open_engine(REFERENCE)))
         with contextlib.ExitStack() as opened:
@@ -188,7 +188,7 @@ def _measure_group(
             tasks["the reference"] = lambda: reference.run(tile)
             tile_times = interleaved(tasks, limit_s)
         tasks = {
-            name: functools.partial(through, subject.frames, image)
+            name: functools.partial(infer, subject.session, image)
             for name, subject in subjects.items()
         }
         warm = {name: subject.first_s for name, subject in subjects.items()}
@@ -210,7 +210,7 @@ def _row(
     folder: Path,
 ) -> BackendRow:
     info = subject.network.info
-    spec, layout = MODELS[info.model], subject.engine.layout(FRAME_HW)
+    spec, layout = MODELS[info.model], subject.engine.tile_grid(FRAME_HW)
     batch, tiles_per_s = _best_batch(subject, tile, folder)
     opener = subject.backend.opener(subject.precision)
     peak = peak_memory(opener, subject.path, FRAME_HW)
@@ -243,7 +243,7 @@ def _best_batch(subject: OpenedEngine, one: Samples, folder: Path) -> tuple[int,
             with _tiles(subject, batch, folder) as task:
                 task()
                 seconds = Samples(tuple(seconds_of(task) for _ in range(MIN_RUNS))).median
-        except ToolError:  # no room for so many
+        except EdgeError:  # no room for so many
             break
         if batch / seconds < WORTHWHILE * rate:
             break
@@ -263,15 +263,15 @@ def _opened(
     path = backend.write(network, precision, profile, folder)
     with (
         contextlib.closing(backend.opener(precision)(path)) as engine,
-        engine.frames(FRAME_HW, 1, Stopwatch()) as frames,
+        engine.session(FRAME_HW, 1, StageTimer()) as session,
     ):
         if not backend.runs(engine):
-            raise ToolError(f"it fell back to {engine.device}")
+            raise EdgeError(f"it fell back to {engine.device}")
         start = time.perf_counter()
-        found = through(frames, image)
+        found = infer(session, image)
         first_s = time.perf_counter() - start
-        mask = particle_mask(found, network.info.level)
-        yield OpenedEngine(network, backend, precision, path, engine, frames, mask, first_s)
+        mask = particle_mask(found, network.info.threshold_u8)
+        yield OpenedEngine(network, backend, precision, path, engine, session, mask, first_s)
 
 
 @contextlib.contextmanager
@@ -296,7 +296,7 @@ def _tiles(subject: OpenedEngine, batch: int, folder: Path) -> Iterator[Callable
     profile = Profile((TILE, TILE), (batch, batch, batch))
     path = subject.backend.write(subject.network, subject.precision, profile, own)
     with (
-        contextlib.closing(subject.backend.opener(subject.precision)(path)) as plan,
-        plan.frames(strip_hw, 1, Stopwatch()) as frames,
+        contextlib.closing(subject.backend.opener(subject.precision)(path)) as opened,
+        opened.session(strip_hw, 1, StageTimer()) as session,
     ):
-        yield lambda: through(frames, strip)
+        yield lambda: infer(session, strip)

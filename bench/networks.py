@@ -50,7 +50,7 @@ def open_network(key: str) -> BenchNetwork:
     """The network of that key.
 
     Raises:
-        ToolError: an export differs from torch.
+        EdgeError: an export differs from torch.
     """
     if key in shipped():
         model, info = read_graph(shipped()[key])

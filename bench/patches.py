@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BadArgumentError, ToolError, reported
+from edge.errors import BadArgumentError, EdgeError, error_handler
 from edge.sources.images import read_image
 from edge.visualisation import write_image
 
@@ -29,10 +29,10 @@ class Patch:
     size: int
 
     def check_inside(self, photo: NDArray[np.uint8], path: Path) -> None:
-        """Raises ToolError where the photo (H,W,3) at `path` does not hold all of the patch."""
+        """Raises EdgeError where the photo (H,W,3) at `path` does not hold all of the patch."""
         height, width = photo.shape[:2]
         if self.left + self.size > width or self.top + self.size > height:
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: {width}x{height} px is smaller than the labelled photo; "
                 "use the original, not a resized copy"
             )
@@ -52,7 +52,7 @@ def cut_patches(photos: Path, out: Path) -> list[Path]:
 
     Raises:
         BadArgumentError: `photos` lacks a photo; nothing is written.
-        ToolError: a photo cannot be read, or is smaller than the one that was labelled.
+        EdgeError: a photo cannot be read, or is smaller than the one that was labelled.
         OSError: `out` cannot be written.
     """
     patches = read_patches()
@@ -83,7 +83,7 @@ def main(photos: Path, out: Path) -> None:
 
     bench/labels/pellets.csv holds the points of these patches.
     """
-    with reported():
+    with error_handler():
         written = cut_patches(photos, out)
         click.echo(f"{len(written)} patches written to {out}")
 

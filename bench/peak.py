@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import gpu_memory_mb, memory_mb
-from edge.engines.engine import Engine, through
-from edge.latency import Stopwatch
+from edge.engines.engine import Engine, infer
+from edge.stage_timer import StageTimer
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def peak_memory(opener: Callable[[Path], Engine], path: Path, frame_hw: tuple[in
         opener: which can be pickled.
 
     Raises:
-        ToolError: the engine fails, or memory cannot be read on this system.
+        EdgeError: the engine fails, or memory cannot be read on this system.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_run, opener, path, frame_hw).result()
@@ -42,6 +42,6 @@ def peak_memory(opener: Callable[[Path], Engine], path: Path, frame_hw: tuple[in
 
 def _run(opener: Callable[[Path], Engine], path: Path, frame_hw: tuple[int, int]) -> Peak:
     image = np.random.default_rng(0).integers(0, 256, (*frame_hw, 3), np.uint8)
-    with opener(path).frames(frame_hw, 1, Stopwatch()) as frames:
-        through(frames, image)
+    with opener(path).session(frame_hw, 1, StageTimer()) as session:
+        infer(session, image)
         return Peak(round(memory_mb("self", "VmHWM"), 1), gpu_memory_mb(os.getpid()))

@@ -14,16 +14,16 @@ import cv2
 import numpy as np
 
 from bench.machine import memory_mb
-from edge import latency, tiling
+from edge import stage_timer, tiling
 from edge.engines import open_engine
-from edge.engines.engine import Engine, through
+from edge.engines.engine import Engine, infer
 from edge.engines.tiled import ENGINE_STAGE
-from edge.errors import ToolError
-from edge.latency import Stopwatch
+from edge.errors import EdgeError
 from edge.particles import ParticleFilter
 from edge.pipeline import Pipeline, Policy, Settings, Statistics
 from edge.sinks import open_sinks
 from edge.sources.images import ImageSource, image_files, read_image
+from edge.stage_timer import StageTimer
 from train.data.synth import scene
 
 
@@ -63,7 +63,7 @@ class PipelineResult:
         """The result for a terminal."""
         lines = [
             f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
-            latency.as_text({**self.latency_ms, "end to end": self.end_to_end_ms}),
+            stage_timer.as_text({**self.latency_ms, "end to end": self.end_to_end_ms}),
             f"{self.frames_per_second:.3f} FPS, the engine alone "
             f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
             f"efficiency {self.efficiency:.3f}",
@@ -81,7 +81,7 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
     """Run the pipeline over `frames` synthetic JPEG photos, with every sink.
 
     Raises:
-        ToolError: edge-run or the engine fails.
+        EdgeError: edge-run or the engine fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         photos, out = Path(folder) / "photos", Path(folder) / "out"
@@ -95,7 +95,7 @@ def measure(engine_name: str, frames: int, side: int = 1440) -> PipelineResult:
         with contextlib.closing(open_engine(engine_name)) as engine:
             device = engine.device
             done, alone_s = _beside_alone(engine, photos, (side, side), Path(folder) / "here")
-            layout = engine.layout((side, side))
+            layout = engine.tile_grid((side, side))
             grid = tiling.paper_grid((side, side), engine.info.multiple)
     return PipelineResult(
         engine=engine_name,
@@ -121,12 +121,12 @@ def _beside_alone(
 ) -> tuple[Statistics, float]:
     """A run over `photos` into `out`, and the median time of the engine alone on a frame, s."""
     paths = image_files(photos)
-    alone = Stopwatch()
+    alone = StageTimer()
 
     def engine_alone() -> None:
-        with engine.frames(frame_hw, 1, alone) as frames:
+        with engine.session(frame_hw, 1, alone) as session:
             for path in paths:
-                through(frames, read_image(path))
+                infer(session, read_image(path))
 
     engine_alone()
     settings = Settings(ParticleFilter(engine.info.threshold), Policy.EVERY)
@@ -155,5 +155,5 @@ def _watched(arguments: list[str], masks: Path) -> tuple[float, float]:
         if process.returncode:
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
-            raise ToolError(f"edge-run failed: {message}")
+            raise EdgeError(f"edge-run failed: {message}")
     return first_mask_s, peak_memory_mb

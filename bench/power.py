@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.nvml import open_card
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 SAMPLE_S = 0.05
 TEGRASTATS_MS = 100
@@ -58,7 +58,7 @@ class Meter(Protocol):
         """Measure the block.
 
         Raises:
-            ToolError: the readings fail or end.
+            EdgeError: the readings fail or end.
         """
         ...
 
@@ -67,11 +67,11 @@ def open_meter() -> Meter:
     """The first that is readable of NVML, INA3221 and tegrastats.
 
     Raises:
-        ToolError: none is.
+        EdgeError: none is.
     """
     meter = NvmlMeter.find() or Ina3221Meter.find(SYSFS) or TegrastatsMeter.find()
     if meter is None:
-        raise ToolError(
+        raise EdgeError(
             "energy is not measurable here: neither NVML nor the INA3221 rails in /sys nor "
             "tegrastats gives power, so take a machine with an NVIDIA GPU, its driver with NVML "
             "and nvidia-ml-py, or a Jetson with readable INA3221 rails or tegrastats on the PATH"
@@ -124,7 +124,7 @@ class NvmlMeter:
         try:
             return float(self._ask(self._card)) / 1e3
         except self._nvml.NVMLError as error:
-            raise ToolError(f"{self.description}: cannot be read any more ({error})") from error
+            raise EdgeError(f"{self.description}: cannot be read any more ({error})") from error
 
 
 class Ina3221Meter:
@@ -283,7 +283,7 @@ def _sampled(watts: Iterator[float], stop: Callable[[], None]) -> Iterator[Energ
         for power in watts:
             samples.append((time.perf_counter(), power))
 
-    ended = ToolError("the readings of power ended before the work did; measure again")
+    ended = EdgeError("the readings of power ended before the work did; measure again")
     first = next(watts, None)
     if first is None:
         raise ended

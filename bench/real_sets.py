@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import patches
-from edge.errors import ToolError, reported
-from edge.files import new_folder
+from edge.errors import EdgeError, error_handler
+from edge.files import ensure_empty_directory
 from edge.sources.images import image_files, read_image
 from edge.visualisation import write_image
 from train.data.points import NO_POINTS, PointLabels, read_points
@@ -64,7 +64,7 @@ def labelled_patches(data: Path) -> tuple[list[Window], list[PointLabels]]:
     """The patches of `bench.patches` in their photos, and the pellets in each.
 
     Raises:
-        ToolError: a photo is missing, damaged or smaller than the labelled one.
+        EdgeError: a photo is missing, damaged or smaller than the labelled one.
     """
     photos: dict[str, NDArray[np.uint8]] = {}
     windows = []
@@ -83,7 +83,7 @@ def masked(data: Path, name: str) -> list[Sample]:
     """Photos and masks of the set, those of the beads downsampled.
 
     Raises:
-        ToolError: the folder is missing or empty, or a photo is damaged.
+        EdgeError: the folder is missing or empty, or a photo is damaged.
     """
     photos = (pair.load() for pair in find_samples(_folder(data, name)))
     return [shrunk(photo, BEADS_SHRINK) if name == BEADS else photo for photo in photos]
@@ -93,18 +93,18 @@ def clean(data: Path) -> list[Window]:
     """Photos without particles.
 
     Raises:
-        ToolError: the folder is missing or empty, or a photo is damaged.
+        EdgeError: the folder is missing or empty, or a photo is damaged.
     """
     folder = _folder(data, CLEAN)
     files = image_files(folder)
     if not files:
-        raise ToolError(f"{folder}: holds no images")
+        raise EdgeError(f"{folder}: holds no images")
     return [whole(path.stem, read_image(path)) for path in files]
 
 
 def _folder(data: Path, name: str) -> Path:
     if not (data / name).is_dir():
-        raise ToolError(f"{data / name}: no such folder")
+        raise EdgeError(f"{data / name}: no such folder")
     return data / name
 
 
@@ -129,11 +129,11 @@ def write_beads(data: Path, out: Path) -> None:
 
     Raises:
         BadArgumentError: `out` is not empty.
-        ToolError: as `masked`.
+        EdgeError: as `masked`.
         OSError: a file cannot be written.
     """
     photos = masked(data, BEADS)
-    new_folder(out)
+    ensure_empty_directory(out)
     for photo in photos:
         for kind, image in (
             ("images", cv2.cvtColor(photo.image, cv2.COLOR_RGB2BGR)),
@@ -148,7 +148,7 @@ def write_beads(data: Path, out: Path) -> None:
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 def main(data: Path, out: Path) -> None:
     """Write the beads of DATA, downsampled by 6, into the new folder OUT, for 'train crossval'."""
-    with reported():
+    with error_handler():
         write_beads(data, out)
         click.echo(out)
 

@@ -17,8 +17,8 @@ from bench.models import TILE, BackendRow, ModelsResult
 from bench.paper import PaperRow
 from bench.roofline import Roofline
 from bench.tables import table
-from edge.errors import BadArgumentError, ToolError
-from edge.files import new_folder, replacing, write_json
+from edge.errors import BadArgumentError, EdgeError
+from edge.files import atomic_write, ensure_empty_directory, write_json
 from train.models.registry import MODELS
 
 STYLE = """
@@ -52,14 +52,14 @@ class Report:
             BadArgumentError: the folder is not empty.
             OSError: a file cannot be written.
         """
-        new_folder(folder)
+        ensure_empty_directory(folder)
         write_json(folder / "report.json", {"machine": self.machine, **asdict(self.result)})
         for name, text in (
             ("report.csv", self.as_csv()),
             ("report.md", self.as_markdown()),
             ("report.html", self.as_html()),
         ):
-            with replacing(folder / name) as temporary:
+            with atomic_write(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
     def as_csv(self) -> str:
@@ -184,7 +184,7 @@ def read_report(path: Path) -> Report:
 
     Raises:
         BadArgumentError: there is no such file.
-        ToolError: it is not one of `bench --all-models --out`.
+        EdgeError: it is not one of `bench --all-models --out`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -198,7 +198,7 @@ def read_report(path: Path) -> Report:
     except FileNotFoundError:
         raise BadArgumentError(f"{path}: no such file") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ToolError(
+        raise EdgeError(
             f"{path}: is no report of bench; give a report.json of bench --all-models --out"
         ) from None
 

@@ -11,7 +11,7 @@ import torch._dynamo.config as dynamo
 from numpy.typing import NDArray
 
 from edge.engines.tiled import TiledEngine
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.trace import EngineGraph, info_of
 from train.checkpoint import load
 
@@ -26,7 +26,7 @@ class TorchEngine(TiledEngine):
         precision: "fp32" or "fp16", by autocasting.
 
     Raises:
-        ToolError: the file is no checkpoint.
+        EdgeError: the file is no checkpoint.
     """
 
     def __init__(self, path: Path, *, compiled: bool, precision: str) -> None:
@@ -52,7 +52,7 @@ class TorchEngine(TiledEngine):
                 found = self._graph(torch.from_numpy(tiles).to(self._where))
             probability: NDArray[np.uint8] = found.cpu().numpy()
         except Exception as error:  # torch.compile raises whatever its back end does
-            raise ToolError(f"{self.device} failed: {str(error).partition(chr(10))[0]}") from error
+            raise EdgeError(f"{self.device} failed: {str(error).partition(chr(10))[0]}") from error
         return probability
 
 

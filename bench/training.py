@@ -86,7 +86,7 @@ def measure(model: str, epochs: int, repeats: int) -> TrainingResult:
 
     Raises:
         BadArgumentError: there is no such model.
-        ToolError: memory cannot be read on this system.
+        EdgeError: memory cannot be read on this system.
     """
     spec = open_model(model)
     rng = np.random.default_rng(0)

@@ -30,7 +30,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.errors import BadArgumentError, ToolError
+    from edge.errors import BadArgumentError, EdgeError
     from edge.model import Model, load_model
     from edge.particles import Particle, ParticleFilter
     from edge.pipeline import Policy
@@ -52,7 +52,7 @@ _PLACES = {
     "Report": "edge.report",
     "Result": "edge.result",
     "Run": "edge.runner",
-    "ToolError": "edge.errors",
+    "EdgeError": "edge.errors",
     "load_model": "edge.model",
     "open_sink": "edge.sinks",
     "open_source": "edge.sources",
@@ -60,6 +60,7 @@ _PLACES = {
 }
 __all__ = [
     "BadArgumentError",
+    "EdgeError",
     "Model",
     "Particle",
     "ParticleFilter",
@@ -67,7 +68,6 @@ __all__ = [
     "Report",
     "Result",
     "Run",
-    "ToolError",
     "__version__",
     "load_model",
     "open_sink",

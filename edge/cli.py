@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.errors import describe, is_expected, needs, printable, reported
+from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.terminal import Terminal, configure_logging
 
 if TYPE_CHECKING:
@@ -189,10 +189,10 @@ def edge_run(
         raise click.UsageError("--min-diameter is above --max-diameter: no particle fits")
     configure_logging(verbose=verbose, as_json=log_json)
     terminal = Terminal()
-    with reported(), contextlib.ExitStack() as opened:
+    with error_handler(), contextlib.ExitStack() as opened:
         interrupts = opened.enter_context(Interrupts(terminal))
         opened.enter_context(_exit_when_interrupted(interrupts))
-        with needs("cpu"):
+        with require_extra("cpu"):
             from edge.model import load_model
             from edge.pipeline import Policy
             from edge.runner import run
@@ -343,7 +343,7 @@ def _pixels(
 
 
 def _show(report: Report, out: str | None, terminal: Terminal) -> None:
-    from edge.latency import as_text
+    from edge.stage_timer import as_text
 
     for problem in report.problems:
         terminal.say(f"warning: {printable(problem)}", error=True)

@@ -11,19 +11,19 @@ from pathlib import Path
 import click
 
 
-class ToolError(Exception):
+class EdgeError(Exception):
     """What is wrong, where, and how to fix it, in one sentence."""
 
     exit_code = 1
 
 
-class BadArgumentError(ToolError):
+class BadArgumentError(EdgeError):
     """The command was given something that is not there or not what it must be."""
 
     exit_code = 2
 
 
-class MissingExtraError(ToolError):
+class MissingExtraError(EdgeError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
@@ -35,7 +35,7 @@ class MissingExtraError(ToolError):
         )
 
 
-class MissingPackageError(ToolError):
+class MissingPackageError(EdgeError):
     """A package that no extra brings is not installed."""
 
     def __init__(self, package: str) -> None:
@@ -43,11 +43,11 @@ class MissingPackageError(ToolError):
 
 
 @contextlib.contextmanager
-def needs(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Turn a failed import of a third-party package into `MissingExtraError`.
 
     Example:
-        >>> with needs("train"):
+        >>> with require_extra("train"):
         ...     import torch  # doctest: +SKIP
     """
     try:
@@ -94,14 +94,14 @@ def describe(error: BaseException) -> str:
         where = f"{Path(error.filename)}: " if error.filename else ""
         return printable(f"{where}{error.strerror}")
     lines = str(error).strip().splitlines()
-    text = " ".join(line.strip() for line in lines) if isinstance(error, ToolError) else ""
+    text = " ".join(line.strip() for line in lines) if isinstance(error, EdgeError) else ""
     return printable(text or (lines[0] if lines else type(error).__name__))
 
 
 def is_expected(error: BaseException) -> bool:
     """Whether an error is the input's or the machine's, not a defect of this package."""
     return (
-        isinstance(error, ToolError)
+        isinstance(error, EdgeError)
         or (isinstance(error, OSError) and error.strerror is not None)
         or out_of_memory(error)
         or type(error).__module__ == "cv2"
@@ -109,7 +109,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
+def error_handler() -> Iterator[None]:
     """Show an expected error as one sentence, without a traceback, and exit."""
     try:
         yield
@@ -119,5 +119,5 @@ def reported() -> Iterator[None]:
         # A full or closed stderr must not turn it into a traceback.
         with contextlib.suppress(OSError):
             click.echo(f"Error: {describe(error)}", err=True)
-        code = error.exit_code if isinstance(error, ToolError) else 1
+        code = error.exit_code if isinstance(error, EdgeError) else 1
         sys.exit(code)

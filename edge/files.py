@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
     On an error the temporary file is removed and what stood at `path` stays; an `OSError` that
@@ -52,30 +52,30 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file in UTF-8, with or without a byte order mark.
 
     Raises:
-        ToolError: it is not UTF-8, not JSON, or nested too deeply.
+        EdgeError: it is not UTF-8, not JSON, or nested too deeply.
         OSError: it cannot be read.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ToolError(
+        raise EdgeError(
             f"{path}: not JSON: byte {error.start} is not UTF-8; save the file as UTF-8"
         ) from None
     except RecursionError:
-        raise ToolError(
+        raise EdgeError(
             f"{path}: not usable JSON: its brackets are nested too deeply; give another file"
         ) from None
     except ValueError as error:
-        raise ToolError(f"{path}: not JSON: {error}; correct the file") from None
+        raise EdgeError(f"{path}: not JSON: {error}; correct the file") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as JSON; an earlier file stays whole until the new one is."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def new_folder(path: Path) -> None:
+def ensure_empty_directory(path: Path) -> None:
     """Make sure that `path` is an empty folder; nothing that is there is ever overwritten.
 
     Raises:

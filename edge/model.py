@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines import engine_path, open_engine
-from edge.engines.engine import Engine, Frames, through
+from edge.engines.engine import Engine, Session, infer
 from edge.errors import BadArgumentError
 from edge.frame import Frame
-from edge.latency import Stopwatch
 from edge.particles import ParticleFilter
 from edge.result import Result
 from edge.sources.images import read_image
+from edge.stage_timer import StageTimer
 
 Image = str | PathLike[str] | NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ class Model:
         self.engine, self.path = engine, path
         self._lock = threading.Lock()
         self._opened = contextlib.ExitStack()
-        self._frames: tuple[tuple[int, int], Frames] | None = None
+        self._session: tuple[tuple[int, int], Session] | None = None
 
     @property
     def name(self) -> str:
@@ -92,7 +92,7 @@ class Model:
 
         Raises:
             BadArgumentError: an array is of another kind; or as `particle_filter`.
-            ToolError: a file cannot be read, or the engine fails.
+            EdgeError: a file cannot be read, or the engine fails.
         """
         particle_filter = self.particle_filter(**limits)
         if isinstance(image, list):
@@ -118,11 +118,11 @@ class Model:
         else:
             frame = Frame(as_rgb(image), index, "array", None)
         with self._lock:
-            if self._frames is None or self._frames[0] != frame.size_hw:
+            if self._session is None or self._session[0] != frame.size_hw:
                 self._opened.close()
-                frames = self.engine.frames(frame.size_hw, 1, Stopwatch())
-                self._frames = frame.size_hw, self._opened.enter_context(frames)
-            probability = through(self._frames[1], frame.image)
+                session = self.engine.session(frame.size_hw, 1, StageTimer())
+                self._session = frame.size_hw, self._opened.enter_context(session)
+            probability = infer(self._session[1], frame.image)
         return Result.of(frame, probability, particle_filter)
 
 
@@ -142,7 +142,7 @@ def load_model(
 
     Raises:
         BadArgumentError: there is no such name or file.
-        ToolError: the file is damaged, its backend is not installed, it was built for another
+        EdgeError: the file is damaged, its backend is not installed, it was built for another
             machine, or there is no such device.
     """
     engine = open_engine(str(name), device=device, trust=trust, cuda=cuda)

@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bounded_queue import SIGNAL_POLL_S, BoundedQueue
-from edge.engines.engine import Engine, Frames
-from edge.errors import ToolError, describe, is_expected, printable
+from edge.engines.engine import Engine, Session
+from edge.errors import EdgeError, describe, is_expected, printable
 from edge.frame import Frame, SkippedFrame
-from edge.latency import Stopwatch
 from edge.particles import ParticleFilter
 from edge.result import Result
 from edge.sinks.sink import Sink
 from edge.sinks.worker import SinkWorker
 from edge.sources.source import Source
+from edge.stage_timer import StageTimer
 
 # How long the end of a run waits for a source inside a read, where a camera may hang.
 SOURCE_TIMEOUT_S = 1.0
@@ -139,12 +139,12 @@ class Pipeline:
     stop_reason: str | None = None
 
     def __post_init__(self) -> None:
-        self._timer, self._end_to_end = Stopwatch(), Stopwatch()
+        self._timer, self._end_to_end = StageTimer(), StageTimer()
         self._first_s = self._last_s = 0.0
         self._cancelled = False
         # More than one frame in flight makes results older, which cameras do not want.
         latest = self.settings.policy is Policy.LATEST
-        self._max_in_flight = 1 if latest else self.engine.depth
+        self._max_in_flight = 1 if latest else self.engine.max_in_flight
         self._captures: BoundedQueue[Captured] = BoundedQueue()
         # A map is never replaced, or its inference would have been for nothing.
         self._predictions: BoundedQueue[Prediction] = BoundedQueue()
@@ -282,12 +282,12 @@ class Pipeline:
 
     def _infer_all(self) -> None:
         in_flight: deque[Captured] = deque()
-        frames: Frames
+        session: Session
         frame_hw: tuple[int, int] | None = None
 
         def finish_all_but(count: int) -> None:
             while len(in_flight) > count:
-                probability = frames.finish()
+                probability = session.result()
                 self._predictions.put(Prediction(in_flight.popleft(), probability))
 
         with contextlib.ExitStack() as opened:
@@ -308,15 +308,15 @@ class Pipeline:
                     finish_all_but(0)
                     opened.close()
                     frame_hw = captured.frame.size_hw
-                    frames = opened.enter_context(
-                        self.engine.frames(frame_hw, self._max_in_flight, self._timer)
+                    session = opened.enter_context(
+                        self.engine.session(frame_hw, self._max_in_flight, self._timer)
                     )
                 try:
-                    frames.start(captured.frame.image)
+                    session.submit(captured.frame.image)
                 except Exception as error:
                     if is_expected(error):
                         file = printable(captured.frame.file)
-                        raise ToolError(f"{file}: {describe(error)}") from error
+                        raise EdgeError(f"{file}: {describe(error)}") from error
                     raise
                 in_flight.append(captured)
                 finish_all_but(self._max_in_flight - 1)

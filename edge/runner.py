@@ -158,7 +158,7 @@ def run(
 
     Raises:
         BadArgumentError: there is no such source or model, or a limit is out of range.
-        ToolError: the source cannot be opened. While iterating: it fails, or the engine does; the
+        EdgeError: the source cannot be opened. While iterating: it fails, or the engine does; the
             sinks are closed all the same.
         OSError: while iterating: a sink cannot write.
     """

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
-from edge.files import replacing
+from edge.errors import EdgeError
+from edge.files import atomic_write
 
 if TYPE_CHECKING:
     from edge.result import Result
@@ -38,17 +38,17 @@ def write_image(
 
     Args:
         options: of `cv2.imencode`.
-        durable: of `edge.files.replacing`.
+        durable: of `edge.files.atomic_write`.
 
     Raises:
         OSError: the file cannot be written.
-        ToolError: the format cannot hold the image.
+        EdgeError: the format cannot hold the image.
     """
     try:
         encoded = cv2.imencode(path.suffix, image, options)[1]
     except cv2.error as error:
         height, width = image.shape[:2]
-        raise ToolError(f"{path}: OpenCV cannot write {width}x{height} px so") from error
-    with replacing(path, durable=durable) as temporary:
+        raise EdgeError(f"{path}: OpenCV cannot write {width}x{height} px so") from error
+    with atomic_write(path, durable=durable) as temporary:
         # Unlike ndarray.tofile, this says what is wrong with the disk.
         temporary.write_bytes(encoded.tobytes())

@@ -1,4 +1,4 @@
-"""An ONNX graph as a plan of TensorRT (8.6, 10 and 11) or of TensorRT-RTX.
+"""An ONNX graph as a serialized engine of TensorRT (8.6, 10 and 11) or of TensorRT-RTX.
 
 The graph itself says what is computed in which precision. Where versions differ, the module is
 asked what it has.
@@ -19,10 +19,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edge.engines.engine import INPUT
-from edge.engines.flavour import ELSEWHERE, Flavour, collecting_log, without_collector
 from edge.engines.profile import Profile
-from edge.errors import BadArgumentError, ToolError
-from edge.files import replacing
+from edge.engines.variant import ELSEWHERE, TensorRtVariant, collecting_log, without_collector
+from edge.errors import BadArgumentError, EdgeError
+from edge.files import atomic_write
 from edge.gpu import Gpu, find_gpu
 from export.fp16 import fp32
 from export.graph import precision_of, weights_of
@@ -30,13 +30,13 @@ from export.graph import precision_of, weights_of
 # Memory for what lies between the layers. The default is all there is, which on a Jetson is the
 # memory of the whole machine; MultiResUNet in FP32 needs this much for four tiles.
 WORKSPACE = 4 << 30
-# TensorRT-RTX leaves Turing out unless told, and so do we: a plan for it, too, is slower elsewhere.
+# TensorRT-RTX leaves Turing out unless told, and so do we: with it an engine is slower elsewhere.
 TURING = "7.5"
 
 
 @dataclass(frozen=True)
 class Built:
-    """A plan and how it came about.
+    """A serialized engine and how it came about.
 
     Attributes:
         seconds: spent on parsing and building.
@@ -44,16 +44,16 @@ class Built:
         compute_capabilities: of the GPUs it can run on, such as "8.6".
     """
 
-    plan: bytes
+    engine: bytes
     seconds: float
     device: str
     compute_capabilities: tuple[str, ...]
 
 
 @without_collector()
-def build_plan(
+def build_engine(
     model: onnx.ModelProto,
-    flavour: Flavour,
+    variant: TensorRtVariant,
     profile: Profile,
     compute_capabilities: Sequence[str] = (),
 ) -> Built:
@@ -65,16 +65,16 @@ def build_plan(
 
     Raises:
         BadArgumentError: `compute_capabilities` holds one that TensorRT does not build for.
-        ToolError: there is no GPU and TensorRT needs one, or TensorRT refuses the graph.
+        EdgeError: there is no GPU and TensorRT needs one, or TensorRT refuses the graph.
     """
     started = time.perf_counter()
-    module, gpu = flavour.module, find_gpu()
-    targets = targets_of(flavour, gpu, compute_capabilities)
+    module, gpu = variant.module, find_gpu()
+    targets = targets_of(variant, gpu, compute_capabilities)
     log = collecting_log(module)
     try:
         builder = module.Builder(log)
     except TypeError as error:  # the binding's word for a builder that could not start
-        raise ToolError(f"{flavour.title} cannot start here: {log.last_errors()}") from error
+        raise EdgeError(f"{variant.title} cannot start here: {log.last_errors()}") from error
     config = builder.create_builder_config()
     config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, WORKSPACE)
 
@@ -92,8 +92,8 @@ def build_plan(
     parser = module.OnnxParser(network, log)
     if not parser.parse(model.SerializeToString()):
         refusals = (_refusal(parser.get_error(i), model) for i in range(parser.num_errors))
-        raise ToolError(
-            f"{flavour.title} cannot read the graph: {'; '.join(refusals)}; "
+        raise EdgeError(
+            f"{variant.title} cannot read the graph: {'; '.join(refusals)}; "
             f"--out X.onnx runs in ONNX Runtime instead"
         )
 
@@ -101,23 +101,25 @@ def build_plan(
     shapes.set_shape(INPUT, *profile.shapes)
     config.add_optimization_profile(shapes)
     timings = None
-    if flavour.name == "rtx":  # which measures nothing while it builds
+    if variant.name == "rtx":  # which measures nothing while it builds
         offered = _offered(module)
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(targets):
             config.set_compute_capability(offered[target], index)
     elif gpu:
-        timings = _timings_path(flavour, gpu)
+        timings = _timings_path(variant, gpu)
         _recall_timings(config, timings)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise ToolError(
-            f"{flavour.title} cannot build the engine: {log.last_errors()}; try a smaller "
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise EdgeError(
+            f"{variant.title} cannot build the engine: {log.last_errors()}; try a smaller "
             f"--batch or --tile, or --out X.onnx, which runs in ONNX Runtime"
         )
     if timings:
         _keep_timings(config, timings)
-    return Built(bytes(plan), time.perf_counter() - started, gpu.name if gpu else "CPU", targets)
+    return Built(
+        bytes(serialized), time.perf_counter() - started, gpu.name if gpu else "CPU", targets
+    )
 
 
 def weakly_typed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -154,30 +156,30 @@ def _quantise(
     )
 
 
-def targets_of(flavour: Flavour, gpu: Gpu | None, asked: Sequence[str]) -> tuple[str, ...]:
-    """The compute capabilities to build for, `asked` or those of `build_plan`.
+def targets_of(variant: TensorRtVariant, gpu: Gpu | None, asked: Sequence[str]) -> tuple[str, ...]:
+    """The compute capabilities to build for, `asked` or those of `build_engine`.
 
     Raises:
         BadArgumentError: TensorRT does not build for one of `asked`.
-        ToolError: there is no GPU and TensorRT needs one.
+        EdgeError: there is no GPU and TensorRT needs one.
     """
-    if flavour.name == "native":
+    if variant.name == "native":
         if asked:
             raise BadArgumentError(
-                f"{', '.join(asked)}: {flavour.title} builds for the GPU it runs on alone; only "
+                f"{', '.join(asked)}: {variant.title} builds for the GPU it runs on alone; only "
                 f"--target rtx takes compute capabilities"
             )
         if gpu is None:
-            raise ToolError(
-                f"{flavour.title} builds on the GPU that the engine will run on, and this machine "
+            raise EdgeError(
+                f"{variant.title} builds on the GPU that the engine will run on, and this machine "
                 f"has none (or no driver for it): {ELSEWHERE}"
             )
         return (gpu.compute_capability,)
-    offered = _offered(flavour.module)
+    offered = _offered(variant.module)
     for name in asked:
         if name not in offered:
             raise BadArgumentError(
-                f"{name}: {flavour.title} does not build for this compute capability, "
+                f"{name}: {variant.title} does not build for this compute capability, "
                 f"only for {', '.join(offered)}"
             )
     if asked:
@@ -205,10 +207,10 @@ def _refusal(error: Any, model: onnx.ModelProto) -> str:
     return f"node {node.name} ({node.op_type}): {words}"
 
 
-def _timings_path(flavour: Flavour, gpu: Gpu) -> Path:
+def _timings_path(variant: TensorRtVariant, gpu: Gpu) -> Path:
     """Where the measurements of kernels are kept, which make the next build faster."""
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    name = re.sub(r"[^\w.]+", "-", f"{flavour.title} {gpu.name}")
+    name = re.sub(r"[^\w.]+", "-", f"{variant.title} {gpu.name}")
     return Path(folder, "microplastic-edge", f"{name}.timings")
 
 
@@ -226,5 +228,5 @@ def _keep_timings(config: Any, path: Path) -> None:
     # Without them the next build takes longer, which is no reason to lose this one.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(bytes(config.get_timing_cache().serialize()))

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.sources.images import image_files, read_image
 from train.data.samples import ROBOFLOW, Sample, scan
 from train.data.synth import composited, scene
@@ -59,10 +59,10 @@ def from_folder(folder: Path, multiple: int) -> CalibrationData:
         multiple: the sides of a crop are multiples of this, px.
 
     Raises:
-        ToolError: there are fewer than two readable photos, or they are too small.
+        EdgeError: there are fewer than two readable photos, or they are too small.
     """
     if not folder.is_dir():
-        raise ToolError(f"{folder}: no such folder; it must hold photos")
+        raise EdgeError(f"{folder}: no such folder; it must hold photos")
     labelled = (folder / "images").is_dir() or (folder / ROBOFLOW).is_file()
     loaders: list[Callable[[], Sample]]
     skipped: list[str] = []
@@ -80,14 +80,14 @@ def from_folder(folder: Path, multiple: int) -> CalibrationData:
     for load in kept:
         try:
             photo = load()
-        except ToolError as error:
+        except EdgeError as error:
             skipped.append(str(error))
             continue
         crops[used % 2].extend(_crop(rng, photo, multiple) for _ in range(crops_per_photo))
         used += 1
     if used < 2:
         reason = f" ({skipped[0]})" if skipped else ""
-        raise ToolError(
+        raise EdgeError(
             f"{folder}: holds {used} readable photo(s){reason}; at least 2 are needed, one to "
             f"calibrate on and one to evaluate on"
         )
@@ -130,7 +130,7 @@ def _crop(rng: np.random.Generator, photo: Sample, multiple: int) -> Sample:
     for axis, size in enumerate(photo.mask.shape):
         side = min(SIDE, size) // multiple * multiple
         if not side:
-            raise ToolError(
+            raise EdgeError(
                 f"{photo.name}: a photo of {size} px is too small, less than {multiple}"
             )
         start = rng.integers(size - side + 1) if middle is None else middle[axis] - side // 2

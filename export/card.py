@@ -58,7 +58,7 @@ def _made_for(sidecar: Sidecar) -> str:
         return "ONNX: any tile size and batch, in ONNX Runtime."
     (height, width), (smallest, optimum, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
     return (
-        f"TensorRT engine ({sidecar.flavour} {sidecar.version}, {sidecar.device}, compute "
+        f"TensorRT engine ({sidecar.variant} {sidecar.version}, {sidecar.device}, compute "
         f"capability {', '.join(sidecar.compute_capabilities)}):\n"
         f"tiles of {height}x{width} px in batches of {smallest} to {largest}, optimum {optimum}."
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from edge.engines import engine_path, shipped
-from edge.engines.flavour import FLAVOURS, open_flavour
-from edge.errors import needs, reported
+from edge.engines.variant import VARIANTS, open_variant
+from edge.errors import error_handler, require_extra
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -84,7 +84,7 @@ def export_trt() -> None:
 )
 @click.option(
     "--target",
-    type=click.Choice(list(FLAVOURS)),
+    type=click.Choice(list(VARIANTS)),
     help="native: TensorRT, on the device itself; rtx: TensorRT-RTX, anywhere.  [default: native]",
 )
 @click.option(
@@ -158,13 +158,13 @@ def build(
             raise click.UsageError(f"an .onnx runs on any device and tile: leave out {option}")
     if triton and target == "rtx":
         raise click.UsageError("Triton serves TensorRT and ONNX, not TensorRT-RTX")
-    with reported():
-        with needs("export"):
+    with error_handler():
+        with require_extra("export"):
             from export.write import Target, export
         engine_target = None
         if out.suffix == ".trt":
             engine_target = Target(
-                flavour=open_flavour(target or "native"),
+                variant=open_variant(target or "native"),
                 compute_capabilities=capabilities,
                 frame_hw=frame or (1440, 1440),
                 tile_hw=tile,
@@ -194,7 +194,7 @@ def build(
 @click.argument("engine")
 def inspect(engine: str) -> None:
     """Say what ENGINE, a file or a shipped model, is, and whether this machine can run it."""
-    with reported():
-        with needs("export"):
+    with error_handler():
+        with require_extra("export"):
             from export.inspection import inspection
         click.echo(inspection(engine_path(engine)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.engines import shipped
 from edge.engines.engine import INPUT, EngineInfo
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 # Side of the image that shapes are worked out for, px: a multiple of every network's pooling.
@@ -54,14 +54,14 @@ def read_graph(path: Path) -> tuple[onnx.ModelProto, EngineInfo]:
 
     Raises:
         BadArgumentError: there is no such file.
-        ToolError: it is damaged or not ours.
+        EdgeError: it is damaged or not ours.
     """
     check_is_file(path)
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError):
-        raise ToolError(
+        raise EdgeError(
             f"{path}: not an ONNX model, or a damaged one; write it again with export-trt"
         ) from None
     metadata = {entry.key: entry.value for entry in model.metadata_props}

@@ -9,8 +9,8 @@ from pathlib import Path
 from edge.engines import open_engine
 from edge.engines.engine import EngineInfo
 from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
-from edge.engines.tensorrt import loaded, matching_flavour
-from edge.errors import ToolError
+from edge.engines.tensorrt import load_engine, matching_variant
+from edge.errors import EdgeError
 from export.graph import conv_nodes, int8_fraction, precision_of, read_graph
 
 
@@ -18,7 +18,7 @@ def inspection(path: Path) -> str:
     """Facts about an .onnx or .trt, a line each.
 
     Raises:
-        ToolError: it is damaged or not ours.
+        EdgeError: it is damaged or not ours.
     """
     lines = _onnx(path) if path.suffix == ".onnx" else _plan(path)
     return "\n".join(f"{name + ':':<14}{value}" for name, value in lines.items())
@@ -46,9 +46,9 @@ def _plan(path: Path) -> dict[str, str]:
     sidecar = read_sidecar(path)
     profile = sidecar.profile
     if profile is None:
-        raise ToolError(f"{path}: its sidecar describes an .onnx; write the engine again")
+        raise EdgeError(f"{path}: its sidecar describes an .onnx; write the engine again")
     lines = {
-        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, engine of {sidecar.flavour} TensorRT "
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB, engine of {sidecar.variant} TensorRT "
         f"{sidecar.version}, built on {sidecar.device}",
         **_network(sidecar.info),
         "precision": sidecar.precision,
@@ -59,7 +59,7 @@ def _plan(path: Path) -> dict[str, str]:
     }
     try:
         layers = _layers(path, sidecar)
-    except ToolError as error:
+    except EdgeError as error:
         return {**lines, "runs here": f"no: {error}"}
     return {**lines, "layers": layers, "runs here": "yes"}
 
@@ -78,14 +78,14 @@ def _checked(sidecar: Sidecar) -> str:
 
 
 def _layers(path: Path, sidecar: Sidecar) -> str:
-    """How many layers a plan has.
+    """How many layers an engine has.
 
     Raises:
-        ToolError: this machine cannot load it.
+        EdgeError: this machine cannot load it.
     """
-    flavour = matching_flavour(path, sidecar)
-    with loaded(path, flavour) as plan:
-        inspector = plan.create_engine_inspector()
-        text = inspector.get_engine_information(flavour.module.LayerInformationFormat.JSON)
+    variant = matching_variant(path, sidecar)
+    with load_engine(path, variant) as engine:
+        inspector = engine.create_engine_inspector()
+        text = inspector.get_engine_information(variant.module.LayerInformationFormat.JSON)
         del inspector
     return f"{len(json.loads(text)['Layers'])}"

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from edge.engines.engine import OUTPUT
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.calibration import METHODS, histograms
 from export.calibration_data import CalibrationData
 from export.fp16 import emulate_fp16
@@ -93,7 +93,7 @@ def choose(
     `max_drop`, its most sensitive convolutions fall back to FP16, as few as suffice.
 
     Raises:
-        ToolError: only with every convolution in FP16 would the loss be small enough.
+        EdgeError: only with every convolution in FP16 would the loss be small enough.
     """
     images = (crop.image for crop in data.calibration)
     measured = histograms(model, activations(model), images)
@@ -131,7 +131,7 @@ def choose(
             else:
                 high, kept = middle, trial
         if high == len(order):
-            raise ToolError(
+            raise EdgeError(
                 f"INT8 costs {kept.comparison.drop:.4f} r.w. F1, and falls below the "
                 f"{max_drop} allowed only with every convolution in FP16: export with "
                 f"--precision fp16, calibrate on more photos, or allow more with --max-drop"

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.graph import (
     ActivationHook,
     content_hash,
@@ -122,13 +122,13 @@ def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
     """The checkpoint that `to_onnx` made a graph of, which must be in float32.
 
     Raises:
-        ToolError: the graph is of a network outside the model registry, or was rewritten since.
+        EdgeError: the graph is of a network outside the model registry, or was rewritten since.
     """
     if info.model not in MODELS:
-        raise ToolError(
+        raise EdgeError(
             f"{info.model}: not in the model registry, so torch cannot rebuild its graph"
         )
-    rewritten = ToolError(
+    rewritten = EdgeError(
         f"the graph of {info.model} does not hold its weights as torch has them: export it again "
         f"with --precision fp32"
     )
@@ -164,7 +164,7 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     """Compare `to_onnx`'s graph with torch on rendered scenes of several shapes.
 
     Raises:
-        ToolError: a probability differs by more than `TOLERANCE` before rounding.
+        EdgeError: a probability differs by more than `TOLERANCE` before rounding.
     """
     reference = EngineGraph(checkpoint).eval()
     name = probability_tensor(model)
@@ -177,7 +177,7 @@ def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
             expected = prior_corrected_probability(logits, checkpoint.prior).numpy()
         difference = max_abs_difference(hook.run(tiles)[name], expected)
         if not difference <= TOLERANCE:  # a NaN is no agreement
-            raise ToolError(
+            raise EdgeError(
                 f"the exported graph differs from torch by {difference:.1e} in a probability "
                 f"(at most {TOLERANCE} allowed): nothing was written"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.engines.engine import INPUT, OUTPUT
 from edge.engines.sidecar import Sidecar
-from edge.files import replacing
+from edge.files import atomic_write
 
 # Tiles at a time of an .onnx, which itself sets no limit.
 ONNX_BATCH = 16
@@ -28,9 +28,9 @@ def write_repository(folder: Path, engine: Path, sidecar: Sidecar) -> Path:
     versions = [int(p.name) for p in model.glob("*") if p.name.isdigit()]
     version = model / str(max(versions, default=0) + 1)
     version.mkdir(parents=True)
-    with replacing(version / ("model.plan" if sidecar.profile else "model.onnx")) as temporary:
+    with atomic_write(version / ("model.plan" if sidecar.profile else "model.onnx")) as temporary:
         shutil.copyfile(engine, temporary)
-    with replacing(model / "config.pbtxt") as temporary:
+    with atomic_write(model / "config.pbtxt") as temporary:
         temporary.write_text(config(engine.stem, sidecar), encoding="utf-8")
     return version
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.particles import particle_mask
 from train.data.samples import Sample
 from train.metrics import ZERO_COUNTS, Counts
@@ -63,13 +63,13 @@ class Verification:
     comparisons: list[Comparison]
 
     def check(self, precision: str) -> None:
-        """Raises ToolError where a comparison loses more r.w. F1 than allowed."""
+        """Raises EdgeError where a comparison loses more r.w. F1 than allowed."""
         worst = max(self.comparisons, key=lambda comparison: comparison.drop)
         if worst.drop > self.max_drop:
             advice = "calibrate on more photos, " if precision == "int8" else ""
             other = {"int8": "fp16", "fp16": "fp32"}.get(precision)
             advice += f"export with --precision {other}, " if other else ""
-            raise ToolError(
+            raise EdgeError(
                 f"{precision} costs {worst.drop:.4f} r.w. F1 ({worst.name}), more than the "
                 f"{self.max_drop} allowed: {advice}or allow more with --max-drop; nothing was "
                 f"written"

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from edge import tiling
 from edge.engines import open_engine
 from edge.engines.engine import OUTPUT, EngineInfo
-from edge.engines.flavour import Flavour
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, sha256, sidecar_path
-from edge.errors import BadArgumentError, ToolError, needs
-from edge.files import replacing
+from edge.engines.variant import TensorRtVariant
+from edge.errors import BadArgumentError, EdgeError, require_extra
+from edge.files import atomic_write
 from edge.gpu import find_gpu
-from export.build import build_plan, targets_of
+from export.build import build_engine, targets_of
 from export.calibration_data import CalibrationData, from_folder, padded, rendered
 from export.card import card_path, model_card
 from export.fp16 import fp16
@@ -37,7 +37,7 @@ from train.models.spec import ModelSpec
 MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
 # Tiles that a planned batch holds at most: enough to fill a GPU, and a bound to its memory.
 MAX_BATCH = 4
-# Crops that a plan is run on where there is a GPU, each as large as its tiles.
+# Crops that an engine is run on where there is a GPU, each as large as its tiles.
 DEVICE_CROPS = 8
 
 
@@ -49,7 +49,7 @@ class Target:
         frame_hw: px; the planner chooses tile and batch for it where they are None.
     """
 
-    flavour: Flavour
+    variant: TensorRtVariant
     compute_capabilities: tuple[str, ...]
     frame_hw: tuple[int, int]
     tile_hw: tuple[int, int] | None
@@ -70,13 +70,13 @@ def planned_profile(
     """
     try:
         if tile_hw is None:
-            layout = tiling.plan(frame_hw, multiple=multiple, halo=halo)
+            layout = tiling.tile_grid(frame_hw, multiple=multiple, halo=halo)
         else:
-            layout = tiling.plan_fixed(frame_hw, tile_hw, multiple=multiple, halo=halo)
+            layout = tiling.fixed_tile_grid(frame_hw, tile_hw, multiple=multiple, halo=halo)
         # Batches of equal size: nine tiles come as three times three.
         optimum = -(-layout.count // -(-layout.count // MAX_BATCH))
         return Profile(layout.tile_hw, batch or (1, optimum, optimum))
-    except (ToolError, ValueError) as error:
+    except (EdgeError, ValueError) as error:
         raise BadArgumentError(f"tile or batch: {error}") from None
 
 
@@ -139,7 +139,7 @@ def export(
     target: Target | None,
     on_progress: Callable[[str], None],
 ) -> Export:
-    """Write `path`, a checkpoint or an .onnx of ours, to `out`: a plan for `target`, else .onnx.
+    """Write `path`, a checkpoint or an .onnx of ours, to `out`: an engine for `target`, else .onnx.
 
     The sidecar and the model card are written beside it.
 
@@ -150,12 +150,12 @@ def export(
         on_progress: called with each step as it begins.
 
     Raises:
-        ToolError: the file is damaged or not ours, the graph or plan cannot be made, or it differs
-            too much from float32; nothing is written.
+        EdgeError: the file is damaged or not ours, the graph or engine cannot be made, or it
+            differs too much from float32; nothing is written.
         OSError: the files cannot be written; earlier ones stay.
     """
     if target:
-        targets_of(target.flavour, find_gpu(), target.compute_capabilities)
+        targets_of(target.variant, find_gpu(), target.compute_capabilities)
     source = open_source(path)
     profile = None
     if target:
@@ -172,12 +172,12 @@ def export(
     def reference(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return hook.run(tiles)[OUTPUT]
 
-    evaluator = Evaluator(crops.held_out, reference, network.info.level)
+    evaluator = Evaluator(crops.held_out, reference, network.info.threshold_u8)
     graph = _graph(network, source.precision, precision, crops, evaluator, max_drop, on_progress)
     notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
 
     with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(replacing(out))
+        temporary = stack.enter_context(atomic_write(out))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         graph_file = folder / "model.onnx" if target else temporary
         graph_file.write_bytes(graph.model.SerializeToString())
@@ -204,22 +204,22 @@ def export(
             onnx_sha256=sha256(graph_file),
             checkpoint_sha256=network.checkpoint_sha256,
             profile=None,
-            flavour="onnx",
+            variant="onnx",
             version=onnxruntime.__version__,
             device=engine.device,
             compute_capabilities=(),
             verification={},
         )
         if target and profile:
-            on_progress(f"building for {target.flavour.title}")
-            built = build_plan(graph.model, target.flavour, profile, target.compute_capabilities)
-            temporary.write_bytes(built.plan)
+            on_progress(f"building for {target.variant.title}")
+            built = build_engine(graph.model, target.variant, profile, target.compute_capabilities)
+            temporary.write_bytes(built.engine)
             sidecar = replace(
                 sidecar,
                 engine_sha256=sha256(temporary),
                 profile=profile,
-                flavour=target.flavour.name,
-                version=target.flavour.version,
+                variant=target.variant.name,
+                version=target.variant.version,
                 device=built.device,
                 compute_capabilities=built.compute_capabilities,
             )
@@ -228,29 +228,29 @@ def export(
             if gpu and gpu.compute_capability in built.compute_capabilities:
                 on_progress(f"running it on {gpu.name}")
                 verification.comparisons.append(
-                    _on_device(built.plan, sidecar, crops, reference, folder)
+                    _on_device(built.engine, sidecar, crops, reference, folder)
                 )
                 verification.check(precision)
             else:
                 notes.append("the engine itself was not run: no GPU here that it is for")
         sidecar = replace(sidecar, verification={**asdict(verification), **graph.details})
-        with replacing(sidecar_path(out)) as described, replacing(card_path(out)) as card:
+        with atomic_write(sidecar_path(out)) as described, atomic_write(card_path(out)) as card:
             sidecar.write(described)
             card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
     return Export(sidecar, verification, notes)
 
 
 def _on_device(
-    plan: bytes, sidecar: Sidecar, crops: CalibrationData, reference: Inference, folder: Path
+    serialized: bytes, sidecar: Sidecar, crops: CalibrationData, reference: Inference, folder: Path
 ) -> Comparison:
     """The engine itself against the float network, on a few crops padded to its tiles."""
     path = folder / "engine.trt"
-    path.write_bytes(plan)
+    path.write_bytes(serialized)
     sidecar.write(sidecar_path(path))
     with contextlib.closing(open_engine(str(path))) as engine:
         assert sidecar.profile
         tiles = [padded(crop, sidecar.profile.tile_hw) for crop in crops.held_out[:DEVICE_CROPS]]
-        evaluator = Evaluator(tiles, reference, sidecar.info.level)
+        evaluator = Evaluator(tiles, reference, sidecar.info.threshold_u8)
         return evaluator.compare(f"{sidecar.precision}, {engine.device}", engine.run)
 
 
@@ -259,14 +259,14 @@ def open_source(path: Path) -> ExportSource:
 
     Raises:
         BadArgumentError: there is no such file.
-        ToolError: it is damaged or not ours; `network` raises it where the graph
+        EdgeError: it is damaged or not ours; `network` raises it where the graph
             says otherwise than torch.
     """
     if path.suffix == ".onnx":
         model, info = read_graph(path)
         network = SourceNetwork(model, info, MODELS.get(info.model), None, None)
         return ExportSource(path, info.multiple, info.halo, precision_of(model), lambda: network)
-    with needs("export"):
+    with require_extra("export"):
         from export.trace import EngineGraph, check_trace, to_onnx
         from train.checkpoint import load
     check_is_file(path)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.files import read_json
 from train.crossval import FoldResult
 from train.data.coco import read_coco
@@ -45,7 +45,7 @@ def test_a_broken_file_is_one_sentence(
 ) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(ToolError) as raised:
+    with pytest.raises(EdgeError) as raised:
         read(path)
     message = str(raised.value)
     assert message.startswith(f"{path}: ")
@@ -59,5 +59,5 @@ def test_a_broken_file_is_one_sentence(
 def test_a_file_that_is_no_result_says_so(content: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ToolError, match="not a result of 'train crossval'"):
+    with pytest.raises(EdgeError, match="not a result of 'train crossval'"):
         FoldResult.read(path)

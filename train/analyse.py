@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from edge.errors import BadArgumentError, ToolError, printable
-from edge.files import new_folder, replacing, write_json
+from edge.errors import BadArgumentError, EdgeError, printable
+from edge.files import atomic_write, ensure_empty_directory, write_json
 from train.ablation import Ablation, stage_above, stages
 from train.checkpoint import Checkpoint, load
 from train.crossval import RESULT, SPLIT, FoldResult, load_samples
@@ -154,7 +154,7 @@ class Analysis:
         Raises:
             OSError: they cannot be written.
         """
-        with replacing(out / "utilisation.md") as temporary:
+        with atomic_write(out / "utilisation.md") as temporary:
             temporary.write_text(self.as_markdown(), encoding="utf-8")
         content = asdict(self) | {"spec": self.spec.describe()}
         if self.proposed:
@@ -196,7 +196,7 @@ def analyse(
 
     Raises:
         BadArgumentError: the checkpoints are of different networks, or `out` is not empty.
-        ToolError: a file is no checkpoint, or all checkpoints have collapsed.
+        EdgeError: a file is no checkpoint, or all checkpoints have collapsed.
         OSError: something cannot be written.
     """
     loaded = {path: load(path) for path in paths}
@@ -206,7 +206,7 @@ def analyse(
             f"the checkpoints are of {len(specs)} networks, "
             f"{', '.join(sorted(spec.key for spec in specs))}; give those of one"
         )
-    new_folder(out)
+    ensure_empty_directory(out)
     photos = load_samples(data)
     ablations: dict[Path, Ablation] = {}
     for path, checkpoint in loaded.items():
@@ -217,7 +217,7 @@ def analyse(
             ablations[path] = ablation
             on_progress(f"{path}: r.w. F1 {ablation.whole.score:.4f}")
     if not ablations:
-        raise ToolError(
+        raise EdgeError(
             f"{', '.join(map(str, paths))}: collapsed, there is nothing to analyse; train with "
             f"another --seed or --recipe strong"
         )
@@ -310,7 +310,7 @@ def _own_photos(
     """The test photos of a fold of `train crossval`, otherwise all `photos`, which are of `data`.
 
     Raises:
-        ToolError: the fold tests on photos that are not there.
+        EdgeError: the fold tests on photos that are not there.
     """
     folder = path.resolve().parent
     split = folder.parent.parent / SPLIT

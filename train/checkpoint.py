@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from edge.engines import WEIGHTS
-from edge.errors import BadArgumentError, ToolError
-from edge.files import replacing
+from edge.errors import BadArgumentError, EdgeError
+from edge.files import atomic_write
 from train.models.growth import grow_units
 from train.models.registry import build, parse
 from train.models.spec import ModelSpec, MultiResSpec
@@ -107,7 +107,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "weights": checkpoint.weights,
     }
     # Unlike torch's own writer, a plain file handle reports a full disk as an OSError.
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
 
 
@@ -115,7 +115,7 @@ def open_checkpoint(name: str) -> Checkpoint:
     """The checkpoint at a path, or the shipped one of that name.
 
     Raises:
-        ToolError: as `load`.
+        EdgeError: as `load`.
     """
     shipped_path = WEIGHTS / f"{name}.pt"
     return load(shipped_path if shipped_path.is_file() else Path(name))
@@ -125,11 +125,11 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint of `train fit`; code in the file is never run.
 
     Raises:
-        ToolError: the file is missing, is no checkpoint, or its weights do not fit its model.
+        EdgeError: the file is missing, is no checkpoint, or its weights do not fit its model.
     """
     advice = "give a .pt file written by 'train fit'"
     if not path.is_file():
-        raise ToolError(f"{path}: no such file; {advice}")
+        raise EdgeError(f"{path}: no such file; {advice}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are refused below
@@ -137,18 +137,18 @@ def load(path: Path) -> Checkpoint:
     except OSError:
         raise
     except Exception as error:  # of bytes that are no pickle, the unpickler raises nearly anything
-        raise ToolError(f"{path}: not a checkpoint that is safe to load; {advice}") from error
+        raise EdgeError(f"{path}: not a checkpoint that is safe to load; {advice}") from error
     try:
         content["spec"] = parse(content["spec"], str(path))
         content["normalisation"] = Normalisation(**content["normalisation"])
         checkpoint = Checkpoint(**content)
     except (TypeError, KeyError):
-        raise ToolError(f"{path}: not one of our checkpoints; {advice}") from None
+        raise EdgeError(f"{path}: not one of our checkpoints; {advice}") from None
     expected = {name: tensor.shape for name, tensor in build(checkpoint.spec).state_dict().items()}
     found = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: does not fit {checkpoint.spec.key}: {name} should be "
                 f"{_shape(expected.get(name))}, is {_shape(found.get(name))}"
             )

@@ -13,7 +13,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from train.crossval import FoldResult, Job, run
 
 LOCAL = "local"
@@ -35,7 +35,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, FoldRes
 
     Raises:
         BadArgumentError: a job asks for several devices.
-        ToolError: there is no cluster, or jobs failed; the others have ended by then.
+        EdgeError: there is no cluster, or jobs failed; the others have ended by then.
     """
     if any(job.settings.devices not in (1, "auto") for job in jobs):
         raise BadArgumentError("on a cluster a network trains on one device; leave out --devices")
@@ -62,7 +62,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, FoldRes
                 # Anything else comes from before `_run` could begin.
                 failed[job] = (
                     str(error.cause)
-                    if isinstance(error.cause, ToolError)
+                    if isinstance(error.cause, EdgeError)
                     else f"a machine needs 'microplastic-edge[cluster]' as installed on this one "
                     f"({str(error.cause).splitlines()[0]})"
                 )
@@ -71,7 +71,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, FoldRes
             else:
                 yield job, result
     if failed:
-        raise ToolError(
+        raise EdgeError(
             f"{len(failed)} of {len(jobs)} jobs failed ({', '.join(map(str, failed))}), the first "
             f"because: {next(iter(failed.values()))}"
         )
@@ -81,12 +81,12 @@ def _run(job: Job) -> FoldResult:
     """What a worker does.
 
     Raises:
-        ToolError: the job cannot be done, whatever the reason: unlike other exceptions, this one is
+        EdgeError: the job cannot be done, whatever the reason: unlike other exceptions, this one is
             sure to survive the way back.
     """
     for folder in (job.data, job.out):
         if not folder.is_dir():
-            raise ToolError(
+            raise EdgeError(
                 f"{folder}: not there on {socket.gethostname()}; the folders must be shared by all "
                 f"machines of the cluster"
             )
@@ -95,10 +95,10 @@ def _run(job: Job) -> FoldResult:
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # progress bars
             return run(job)
-    except ToolError as error:
-        raise ToolError(str(error)) from error
+    except EdgeError as error:
+        raise EdgeError(str(error)) from error
     except Exception as error:
-        raise ToolError(f"{type(error).__name__}: {error}") from error
+        raise EdgeError(f"{type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -117,7 +117,7 @@ def _connected(address: str) -> Iterator[None]:
         )
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise ToolError(
+        raise EdgeError(
             f"{address}: no Ray cluster that takes jobs ({reason}); start one with 'ray start "
             f"--head' and give its HOST:PORT, with RAY_AUTH_MODE=token set if it wants a token, or "
             f"--ray local"

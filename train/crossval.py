@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import BadArgumentError, ToolError
-from edge.files import new_folder, read_json, write_json
+from edge.errors import BadArgumentError, EdgeError
+from edge.files import ensure_empty_directory, read_json, write_json
 from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
@@ -72,7 +72,7 @@ class FoldResult:
         """What `run` wrote.
 
         Raises:
-            ToolError: the file is something else.
+            EdgeError: the file is something else.
         """
         content = read_json(path)
 
@@ -88,7 +88,7 @@ class FoldResult:
                 content[part] = scored(content[part])
             return cls(**content)
         except (KeyError, TypeError):
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: not a result of 'train crossval'; remove it, and run the fold again"
             ) from None
 
@@ -112,7 +112,7 @@ def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None
 
     Raises:
         BadArgumentError: `out` holds a comparison with another split.
-        ToolError: the file is no split, or there are fewer photos than folds.
+        EdgeError: the file is no split, or there are fewer photos than folds.
     """
     if asked in ("photo", "crop"):
         by: By = "crop" if asked == "crop" else "photo"
@@ -123,7 +123,7 @@ def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None
         raise BadArgumentError(f"{asked}: must be photo, crop, or a split.json that is there")
     path = out / SPLIT
     if not path.is_file():
-        new_folder(out)
+        ensure_empty_directory(out)
         wanted.write(path)
     elif Split.read(path) != wanted:
         raise BadArgumentError(f"{out}: holds a comparison with another split; name a new folder")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.engines import BACKENDS, open_engine
-from edge.engines.engine import Engine, Frames, through
-from edge.latency import Stopwatch
+from edge.engines.engine import Engine, Session, infer
 from edge.particles import ParticleFilter, threshold_u8
-from edge.tiling import cut, plan, stitch
+from edge.stage_timer import StageTimer
+from edge.tiling import split, stitch, tile_grid
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
 from train.data.samples import Sample
@@ -86,7 +86,7 @@ def open_source(name: str) -> Source:
 
     Raises:
         BadArgumentError: there is no such file or name, or no backend for that kind of file.
-        ToolError: the file is damaged or not ours, or its backend is not installed.
+        EdgeError: the file is damaged or not ours, or its backend is not installed.
     """
     path = Path(name)
     if path.suffix == ".pt" or (path.is_file() and path.suffix not in BACKENDS):
@@ -107,7 +107,7 @@ def evaluate(
     threshold: float | None = None,
     bounds: ParticleFilter | None = None,
 ) -> Evaluation:
-    """Score a network on whole photos, cut and stitched as on the device.
+    """Score a network on whole photos, split and stitched as on the device.
 
     Args:
         tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
@@ -138,21 +138,21 @@ def probability_maps(
     """Probability uint8 (H,W) of each image (H,W,3) uint8 RGB, one at a time.
 
     Raises:
-        ToolError: an image is too large for the network's halo, or the engine fails.
+        EdgeError: an image is too large for the network's halo, or the engine fails.
     """
     if isinstance(source, Checkpoint):
         for logits in _logits(source, images, source.module()):
             yield probability(logits, source.prior).numpy()
         return
     size_hw: tuple[int, ...] | None = None
-    frames: Frames
+    session: Session
     with contextlib.ExitStack() as stack:
         for image in images:
             if image.shape[:2] != size_hw:
                 stack.close()
                 height, width = size_hw = image.shape[:2]
-                frames = stack.enter_context(source.frames((height, width), 1, Stopwatch()))
-            yield through(frames, image)
+                session = stack.enter_context(source.session((height, width), 1, StageTimer()))
+            yield infer(session, image)
 
 
 def predict(
@@ -164,7 +164,7 @@ def predict(
         network: the checkpoint's own module, where it carries hooks.
 
     Raises:
-        ToolError: a photo is too large for the network's halo within the tile limit.
+        EdgeError: a photo is too large for the network's halo within the tile limit.
     """
     images = (sample.image for sample in samples)
     return _logits(checkpoint, images, network or checkpoint.module())
@@ -179,17 +179,17 @@ def _logits(
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for image in images:
         height, width = image.shape[:2]
-        layout = plan(
+        grid = tile_grid(
             (height, width),
             multiple=spec.multiple,
             halo=halo,
             # Deep networks have a wide halo; smaller tiles would mostly be halo.
             max_tile_pixels=max(640 * 640, (4 * halo) ** 2),
         )
-        tiles: NDArray[np.float32] = np.empty((layout.count, 1, *layout.tile_hw), np.float32)
+        tiles: NDArray[np.float32] = np.empty((grid.count, 1, *grid.tile_hw), np.float32)
         with torch.inference_mode():
-            for tile, part in zip(tiles, cut(image, layout), strict=True):
+            for tile, part in zip(tiles, split(image, grid), strict=True):
                 x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None]
                 logits = network(normalised(x, checkpoint.normalisation))
                 tile[...] = logits[0].float().cpu().numpy()
-        yield torch.from_numpy(stitch(tiles, layout))
+        yield torch.from_numpy(stitch(tiles, grid))

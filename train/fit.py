@@ -23,8 +23,8 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from edge.errors import BadArgumentError, ToolError
-from edge.files import new_folder, read_json, replacing, write_json
+from edge.errors import BadArgumentError, EdgeError
+from edge.files import atomic_write, ensure_empty_directory, read_json, write_json
 from train.checkpoint import Checkpoint, save
 from train.data.augment import normalisation_of
 from train.data.crops import Crops
@@ -105,7 +105,7 @@ def fit(
     Raises:
         BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
             another network.
-        ToolError: the settings in `out` are damaged, the data has nothing to learn from, or the
+        EdgeError: the settings in `out` are damaged, the data has nothing to learn from, or the
             loss is no longer finite.
         OSError: a checkpoint cannot be written; earlier ones are whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
@@ -122,7 +122,7 @@ def fit(
     held_out = Crops(validation, spec.multiple, settings.crop, normalisation.mean)
     fraction = crops.prior()
     if not 0 < fraction < 1:
-        raise ToolError(
+        raise EdgeError(
             f"{settings.data}: the training masks hold only "
             f"{'particles' if fraction else 'background'}: there is nothing to tell apart"
         )
@@ -166,7 +166,7 @@ def fit(
     try:
         trainer.fit(module, loaders, ckpt_path=resume, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ToolError(f"{resume}: not safe to load; remove {out} and train again") from error
+        raise EdgeError(f"{resume}: not safe to load; remove {out} and train again") from error
     except SystemExit as stop:
         # What Lightning makes of Ctrl-C and SIGTERM.
         raise KeyboardInterrupt from stop
@@ -199,12 +199,12 @@ def _prepare_run_directory(
     )
     path = out / SETTINGS
     if not path.is_file():
-        new_folder(out)
+        ensure_empty_directory(out)
         write_json(path, asked)
         return None
     found = read_json(path)
     if not isinstance(found, dict):
-        raise ToolError(f"{path}: not the settings of a run; name a new folder")
+        raise EdgeError(f"{path}: not the settings of a run; name a new folder")
     other = [key for key in asked if found.get(key) != asked[key]]
     if other:
         raise BadArgumentError(
@@ -294,7 +294,7 @@ class _CheckpointCallback(Callback):
                 save(checkpoint, self._out / name)
         # Every process takes part in saving, the first one writes.
         resume = self._out / RESUME
-        writing = replacing(resume) if trainer.is_global_zero else contextlib.nullcontext(resume)
+        writing = atomic_write(resume) if trainer.is_global_zero else contextlib.nullcontext(resume)
         try:
             with writing as path:
                 trainer.save_checkpoint(path)

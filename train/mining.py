@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.files import new_folder
+from edge.files import ensure_empty_directory
 from edge.particles import Particle, find_particles, particle_mask, threshold_u8
 from edge.sources.images import read_image
 from edge.visualisation import write_image
@@ -60,11 +60,11 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> MiningResu
 
     Raises:
         BadArgumentError: `out` is not empty.
-        ToolError: a place holds no readable image.
+        EdgeError: a place holds no readable image.
         OSError: a negative cannot be written.
     """
     files = sand_files(places)
-    new_folder(out)
+    ensure_empty_directory(out)
     level = threshold_u8(checkpoint.threshold)
     marked, pixels, crops = 0, 0, 0
     # Two walks in step: one goes through the network.

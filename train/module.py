@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.checkpoint import Normalisation, probability
 from train.data.augment import Augmentation, normalised
 from train.data.samples import IGNORED
@@ -101,7 +101,7 @@ class SegmentationModule(lightning.LightningModule):
         torch.default_generator.manual_seed(int(state.generate_state(1)[0]))
         loss = self.loss(*batch)
         if not torch.isfinite(loss):
-            raise ToolError(
+            raise EdgeError(
                 f"step {self.global_step + 1} (epoch {self.current_epoch + 1}): the loss is "
                 f"{loss.item()}; the checkpoints of earlier epochs are whole"
             )

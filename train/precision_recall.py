@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from edge.errors import ToolError
-from edge.files import replacing
+from edge.errors import EdgeError
+from edge.files import atomic_write
 from edge.particles import ParticleFilter
 from train.data.points import PointLabels
 from train.matching import centroids, detected, match_points
@@ -106,13 +106,13 @@ class Curve:
         """The highest threshold with a recall of at least `target`, 0..1.
 
         Raises:
-            ToolError: none has.
+            EdgeError: none has.
         """
         for row in reversed(self.rows):
             if row.recall >= target:
                 return row
         best = max(self.rows, key=lambda row: row.recall)
-        raise ToolError(
+        raise EdgeError(
             f"no threshold reaches a recall of {target:g}; the best is {best.recall:.4f}, at "
             f"threshold {best.threshold:.4g}"
         )
@@ -154,7 +154,7 @@ class Curve:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.3)
         axis.legend(loc="lower left", frameon=False)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png")
         pyplot.close(figure)
 

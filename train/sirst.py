@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.files import write_json
 from edge.particles import particle_mask, threshold_u8
 from train.checkpoint import Checkpoint, load
@@ -147,13 +147,13 @@ def read_split(data: Path) -> tuple[list[Sample], list[Sample]]:
     """(training, validation) photos of the official split.
 
     Raises:
-        ToolError: a list is missing or names a photo that is not there.
+        EdgeError: a list is missing or names a photo that is not there.
     """
     lists = []
     for name in (TRAINING, VALIDATION):
         path = data / name
         if not path.is_file():
-            raise ToolError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
+            raise EdgeError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
         lists.append(path.read_text(encoding="utf-8").split())
     photos = load_samples(data)
     training, validation = (chosen(photos, names, data) for names in lists)
@@ -172,7 +172,7 @@ def train_and_score(
     score these. A run that stopped resumes.
 
     Raises:
-        ToolError: as `read_split` and `fit`.
+        EdgeError: as `read_split` and `fit`.
     """
     training, validation = read_split(data)
     fit(spec, recipe, training, validation, out, settings, init)

@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from tabulate import tabulate
 
-from edge.files import replacing
+from edge.files import atomic_write
 from train import paper
 from train.crossval import FoldResult
 from train.data.folds import FOLDS
@@ -140,9 +140,9 @@ class CrossvalTables:
         """
         paths = [out / f"tables.{suffix}" for suffix in ("md", "csv", "png")]
         for path, text in zip(paths, (self.describe("github"), self.as_csv()), strict=False):
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        with replacing(paths[2]) as temporary:
+        with atomic_write(paths[2]) as temporary:
             self.draw(temporary)
         return paths
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from edge.files import replacing
+from edge.files import atomic_write
 from train.utilisation import stage_of
 
 matplotlib.use("Agg")
@@ -66,7 +66,7 @@ def draw(checkpoints: Sequence[Mapping[str, Tensor]], folder: Path, title: str) 
         for stage, shade in zip(stages, np.linspace(0.05, 0.65, len(stages)), strict=True)
     }
     for panels, what in ((by_part, "stages"), (by_component, "components")):
-        with replacing(folder / f"{what}.png") as temporary:
+        with atomic_write(folder / f"{what}.png") as temporary:
             _draw_panels(panels, colours, temporary, f"{title}: kernel weights by {what[:-1]}")
 
 

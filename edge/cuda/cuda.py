@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 
 @dataclass(frozen=True)
-class Region:
+class PitchedPointer:
     """Rows of bytes: `pointer` to the first, `pitch` bytes from one row to the next."""
 
     pointer: int
@@ -47,7 +47,7 @@ class Stream(Protocol):
         """Wait until all of it is done.
 
         Raises:
-            ToolError: some of it failed.
+            EdgeError: some of it failed.
         """
         ...
 
@@ -62,7 +62,7 @@ class Cuda(Protocol):
     """The first device, through one of the packages that speak to it.
 
     As a context manager it holds the device's primary context, which it shares with TensorRT; each
-    thread that calls it must be `attached`.
+    thread that calls it must be `current`.
 
     Attributes:
         title: package and version, such as "pycuda 2026.1".
@@ -76,7 +76,7 @@ class Cuda(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def attached(self) -> AbstractContextManager[None]:
+    def current(self) -> AbstractContextManager[None]:
         """The calling thread may use the device within the block."""
         ...
 
@@ -90,15 +90,22 @@ class Cuda(Protocol):
         """Pointer to `size` bytes on the device.
 
         Raises:
-            ToolError: the device has no room for them.
+            EdgeError: the device has no room for them.
         """
         ...
 
-    def copy(self, target: Region, source: Region, width: int, height: int, stream: Stream) -> None:
+    def copy(
+        self,
+        target: PitchedPointer,
+        source: PitchedPointer,
+        width: int,
+        height: int,
+        stream: Stream,
+    ) -> None:
         """Queue a copy of `height` rows of `width` bytes between any two memories of this device.
 
         Raises:
-            ToolError: a region leaves its memory.
+            EdgeError: a region leaves its memory.
         """
         ...
 
@@ -109,22 +116,22 @@ class Cuda(Protocol):
         ...
 
 
-def no_device(why: str) -> ToolError:
+def no_device(why: str) -> EdgeError:
     """The error of a machine where no device can be used; `why` in the driver's words."""
-    return ToolError(
+    return EdgeError(
         f"no CUDA device can be used ({why}): see whether nvidia-smi lists one here, or run an "
         ".onnx engine"
     )
 
 
-def failure(why: str, out_of_memory: bool) -> ToolError:
+def failure(why: str, out_of_memory: bool) -> EdgeError:
     """The error of a device that failed; `why` in the driver's words."""
     if out_of_memory:
-        return ToolError(
+        return EdgeError(
             f"the GPU is out of memory ({why}): stop what else uses it, or run export-trt with a "
             "smaller --tile or --batch"
         )
-    return ToolError(
+    return EdgeError(
         f"the GPU failed ({why}): start again, and if it fails again, look for Xid in the kernel's "
         "log (dmesg)"
     )

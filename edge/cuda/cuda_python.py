@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from edge.cuda.cuda import Graph, HostMemory, Region, Stream, failure, no_device
-from edge.errors import MissingExtraError, ToolError
+from edge.cuda.cuda import Graph, HostMemory, PitchedPointer, Stream, failure, no_device
+from edge.errors import EdgeError, MissingExtraError
 
 
 class CudaPython:
     """The adapter; see `Cuda`.
 
     Raises:
-        ToolError: cuda-bindings is not installed, or no device can be used.
+        EdgeError: cuda-bindings is not installed, or no device can be used.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class CudaPython:
         self._driver.cuDevicePrimaryCtxRelease(self._device)
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         self._call(self._driver.cuCtxPushCurrent, self._context)
         try:
             yield
@@ -78,7 +78,14 @@ class CudaPython:
         with self._freed(self._driver.cuMemFree, pointer):
             yield int(pointer)
 
-    def copy(self, target: Region, source: Region, width: int, height: int, stream: Stream) -> None:
+    def copy(
+        self,
+        target: PitchedPointer,
+        source: PitchedPointer,
+        width: int,
+        height: int,
+        stream: Stream,
+    ) -> None:
         copy = self._driver.CUDA_MEMCPY2D()
         # The driver tells host from device by the address.
         copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_UNIFIED
@@ -96,7 +103,7 @@ class CudaPython:
             return None
         done, executable = False, None
         try:
-            with contextlib.suppress(ToolError):  # comes again where it is no matter of the capture
+            with contextlib.suppress(EdgeError):  # comes again where it is no matter of the capture
                 work()
                 done = True
         finally:
@@ -126,7 +133,7 @@ class CudaPython:
         """The result of one of the driver's functions; None where it has none.
 
         Raises:
-            ToolError: it fails.
+            EdgeError: it fails.
         """
         error, *results = function(*arguments)
         if error:

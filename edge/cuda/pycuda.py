@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.cuda.cuda import HostMemory, Region, Stream, failure, no_device
+from edge.cuda.cuda import HostMemory, PitchedPointer, Stream, failure, no_device
 from edge.errors import MissingExtraError
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda does not name
@@ -19,7 +19,7 @@ class PyCuda:
     """The adapter; see `Cuda`.
 
     Raises:
-        ToolError: pycuda is not installed, or no device can be used.
+        EdgeError: pycuda is not installed, or no device can be used.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class PyCuda:
         self._context.detach()
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         with self._errors():
             self._context.push()
         try:
@@ -88,7 +88,14 @@ class PyCuda:
         finally:
             memory.free()
 
-    def copy(self, target: Region, source: Region, width: int, height: int, stream: Stream) -> None:
+    def copy(
+        self,
+        target: PitchedPointer,
+        source: PitchedPointer,
+        width: int,
+        height: int,
+        stream: Stream,
+    ) -> None:
         assert isinstance(stream, _Stream)
         copy = self._driver.Memcpy2D()
         copy.set_src_device(source.pointer)
@@ -105,7 +112,7 @@ class PyCuda:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn an error of pycuda's into `ToolError`."""
+        """Turn an error of pycuda's into `EdgeError`."""
         try:
             yield
         except self._driver.Error as error:

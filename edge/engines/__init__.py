@@ -51,7 +51,7 @@ def open_engine(
 
     Raises:
         BadArgumentError: there is no such file or name, or no backend for that kind of file.
-        ToolError: the file is damaged or not ours, its backend is not installed, or it was built
+        EdgeError: the file is damaged or not ours, its backend is not installed, or it was built
             for another machine.
     """
     path = engine_path(name)

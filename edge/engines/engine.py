@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
-from edge.latency import Stopwatch
+from edge.errors import EdgeError
 from edge.particles import threshold_u8
-from edge.tiling import Plan
+from edge.stage_timer import StageTimer
+from edge.tiling import TileGrid
 
 INPUT, OUTPUT = "image", "probability"
 
@@ -31,7 +31,7 @@ class EngineInfo:
 
     Attributes:
         model: key of the network.
-        halo: px from a cut edge of a tile that must not be used.
+        halo: px from an inner edge of a tile that must not be used.
         multiple: tile sizes and origins are multiples of this, px.
         threshold: probability 0..1 from which on a pixel is a particle; NaN where a file has no
             metadata.
@@ -51,8 +51,8 @@ class EngineInfo:
     content_hash: str
 
     @property
-    def level(self) -> int:
-        """The threshold as a grey level: a pixel this bright or brighter is a particle."""
+    def threshold_u8(self) -> int:
+        """The threshold 1..255: a pixel of the map that is as high is a particle."""
         return threshold_u8(self.threshold)
 
     def metadata(self) -> dict[str, str]:
@@ -64,7 +64,7 @@ class EngineInfo:
         """Read what `metadata` wrote; `where` names the file in the error.
 
         Raises:
-            ToolError: an entry is missing or damaged.
+            EdgeError: an entry is missing or damaged.
         """
         values: dict[str, Any] = {}
         for key, text in metadata.items():
@@ -77,13 +77,13 @@ class EngineInfo:
         """The attributes by name, lists for tuples; `where` names the file in the error.
 
         Raises:
-            ToolError: one is missing or of the wrong type.
+            EdgeError: one is missing or of the wrong type.
         """
         found: dict[str, Any] = {}
         for field in fields(cls):
             value = values.get(field.name)
             if not _is_a(value, field.name):
-                raise ToolError(
+                raise EdgeError(
                     f"{where}: is not an engine of this toolkit (its metadata lacks a readable "
                     f"{field.name!r}); write one with export-trt"
                 )
@@ -110,34 +110,34 @@ def _is_a(value: Any, name: str) -> bool:
             )
 
 
-class Frames(Protocol):
+class Session(Protocol):
     """Whole frames of one size through an engine, first in, first out."""
 
-    def start(self, image: NDArray[np.uint8]) -> None:
-        """Begin with a frame (H,W,3) uint8 RGB, which must not change until it is finished.
+    def submit(self, image: NDArray[np.uint8]) -> None:
+        """Take a frame (H,W,3) uint8 RGB, which must not change until its result is there.
 
         Raises:
-            ToolError: the engine fails.
+            EdgeError: the engine fails.
         """
         ...
 
-    def finish(self) -> NDArray[np.uint8]:
-        """Probability map uint8 (H,W) of the frame begun first, once it is there.
+    def result(self) -> NDArray[np.uint8]:
+        """Probability map uint8 (H,W) of the oldest frame in flight, once it is there.
 
         Raises:
-            ToolError: the engine fails.
+            EdgeError: the engine fails.
         """
         ...
 
 
-def through(frames: Frames, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def infer(session: Session, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One frame (H,W,3) uint8 RGB alone: its probability map uint8 (H,W).
 
     Raises:
-        ToolError: the engine fails.
+        EdgeError: the engine fails.
     """
-    frames.start(image)
-    return frames.finish()
+    session.submit(image)
+    return session.result()
 
 
 class Engine(Protocol):
@@ -145,12 +145,12 @@ class Engine(Protocol):
 
     Attributes:
         device: where it runs, in words.
-        depth: frames that it gains from having under way at a time.
+        max_in_flight: frames that it gains from having in flight at a time.
     """
 
     info: EngineInfo
     device: str
-    depth: int
+    max_in_flight: int
 
     def close(self) -> None:
         """Free what it holds; nothing may run any more."""
@@ -160,27 +160,27 @@ class Engine(Protocol):
         """Probabilities uint8 (N,1,H,W) of tiles uint8 (N,H,W,3) RGB.
 
         Raises:
-            ToolError: the engine fails.
+            EdgeError: the engine fails.
         """
         ...
 
-    def layout(self, frame_hw: tuple[int, int]) -> Plan:
-        """How it cuts frames of that size, px.
+    def tile_grid(self, frame_hw: tuple[int, int]) -> TileGrid:
+        """How it splits frames of that size, px.
 
         Raises:
-            ToolError: it cannot take frames of that size.
+            EdgeError: it cannot take frames of that size.
         """
         ...
 
-    def frames(
-        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
-    ) -> AbstractContextManager[Frames]:
-        """A way for frames of that size, at most `depth` of them begun at a time.
+    def session(
+        self, frame_hw: tuple[int, int], max_in_flight: int, timer: StageTimer
+    ) -> AbstractContextManager[Session]:
+        """For frames of that size, at most `max_in_flight` of them at a time.
 
         Args:
-            clock: told how long the stages of a frame take.
+            timer: gets how long the stages of a frame take.
 
         Raises:
-            ToolError: the engine cannot take frames of that size.
+            EdgeError: the engine cannot take frames of that size.
         """
         ...

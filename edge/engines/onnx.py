@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.engines.tiled import TiledEngine
-from edge.errors import ToolError, describe, needs, out_of_memory
+from edge.errors import EdgeError, describe, out_of_memory, require_extra
 
 PROVIDERS = (
     "TensorrtExecutionProvider",
@@ -28,16 +28,16 @@ class OnnxEngine(TiledEngine):
         providers: ONNX Runtime's names of what may run it, the first that is there.
 
     Attributes:
-        session: ONNX Runtime's own.
+        ort_session: ONNX Runtime's own.
         on_gpu: whether that runs it on a GPU.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
-        ToolError: the file is no ONNX model, or not one that `export-trt` wrote.
+        EdgeError: the file is no ONNX model, or not one that `export-trt` wrote.
     """
 
     def __init__(self, path: Path, providers: Sequence[str] = PROVIDERS) -> None:
-        with needs("cpu"):
+        with require_extra("cpu"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # a provider that cannot start is told by `device`
@@ -47,23 +47,23 @@ class OnnxEngine(TiledEngine):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         available = onnxruntime.get_available_providers()
         if not any(provider in available for provider in providers):
-            raise ToolError(
+            raise EdgeError(
                 f"ONNX Runtime {onnxruntime.__version__} has none of {', '.join(providers)}; "
                 f"it has {', '.join(available)}"
             )
         try:
-            self.session = onnxruntime.InferenceSession(
+            self.ort_session = onnxruntime.InferenceSession(
                 str(path), options, providers=[p for p in providers if p in available]
             )
         # ONNX Runtime's exceptions share no base class of their own.
         except Exception as error:
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); "
                 f"write the engine again with export-trt"
             ) from error
-        metadata = self.session.get_modelmeta().custom_metadata_map
+        metadata = self.ort_session.get_modelmeta().custom_metadata_map
         self.info = EngineInfo.from_metadata(metadata, str(path))
-        provider = self.session.get_providers()[0]
+        provider = self.ort_session.get_providers()[0]
         self.device = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
         self.on_gpu = provider in ON_GPU
         # On a CPU a batch only takes memory: its tiles are computed one after the other anyway.
@@ -71,14 +71,14 @@ class OnnxEngine(TiledEngine):
 
     def close(self) -> None:
         """As `Engine.close`."""
-        del self.session
+        del self.ort_session
 
     def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         try:
-            probability: NDArray[np.uint8] = self.session.run([OUTPUT], {INPUT: tiles})[0]
+            probability: NDArray[np.uint8] = self.ort_session.run([OUTPUT], {INPUT: tiles})[0]
         except Exception as error:
             reason = describe(error) if out_of_memory(error) else _first_line(error)
-            raise ToolError(f"the engine failed in ONNX Runtime: {reason}") from error
+            raise EdgeError(f"the engine failed in ONNX Runtime: {reason}") from error
         return probability
 
 

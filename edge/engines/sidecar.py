@@ -1,7 +1,7 @@
-"""`X.trt.json`, beside an engine `X.trt`: what the plan itself cannot say.
+"""`X.trt.json`, beside an engine `X.trt`: what the engine itself cannot say.
 
-The engine file stays a pure TensorRT plan, which other loaders can read. An .onnx has a sidecar
-too, but carries what the runtime must know itself.
+The engine file stays as TensorRT wrote it, so that other loaders can read it. An .onnx has a
+sidecar too, but carries what the runtime must know itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 from edge.engines.engine import EngineInfo
 from edge.engines.profile import Profile
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.files import read_json, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Sidecar:
         info: what the runtime must know.
         precision: fp32, fp16 or int8.
         engine_sha256: of the file beside which this one lies.
-        onnx_sha256: of the graph that a plan was built from.
+        onnx_sha256: of the graph that an engine was built from.
         checkpoint_sha256: of the .pt it came from; None for one that came from an .onnx.
-        profile: tile and batches that a plan takes; None for an .onnx, which takes any.
-        flavour: "native" (TensorRT), "rtx" (TensorRT-RTX) or "onnx" (ONNX Runtime).
+        profile: tile and batches that a .trt takes; None for an .onnx, which takes any.
+        variant: "native" (TensorRT), "rtx" (TensorRT-RTX) or "onnx" (ONNX Runtime).
         version: of that software, as it wrote or checked the file.
         device: where that was, in words.
-        compute_capabilities: of the GPUs that a plan can run on, such as "8.6".
+        compute_capabilities: of the GPUs that a .trt can run on, such as "8.6".
         verification: what was compared, and how far apart it was.
     """
 
@@ -44,7 +44,7 @@ class Sidecar:
     onnx_sha256: str
     checkpoint_sha256: str | None
     profile: Profile | None
-    flavour: str
+    variant: str
     version: str
     device: str
     compute_capabilities: tuple[str, ...]
@@ -69,27 +69,27 @@ def read_sidecar(engine: Path, *, trust: bool = False) -> Sidecar:
     """The sidecar of an engine file, checked; with `trust`, of a file that has changed since.
 
     Raises:
-        ToolError: it is missing or damaged, of a newer schema, or of another engine file.
+        EdgeError: it is missing or damaged, of a newer schema, or of another engine file.
     """
     path = sidecar_path(engine)
     if not path.is_file():
-        raise ToolError(
+        raise EdgeError(
             f"{engine}: its sidecar {path.name} is missing; copy it along, write the engine again "
-            f"with export-trt, or, since a plan can run code when loaded, only if you trust it: "
-            f"--trust-engine"
+            f"with export-trt, or, since such a file can run code when loaded, only if you trust "
+            f"it: --trust-engine"
         )
     content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise ToolError(
+        raise EdgeError(
             f"{path}: is not a sidecar of schema {SCHEMA}; write the engine again with this "
             f"version's export-trt"
         )
     sidecar = _parse(content, path)
     if not trust and sha256(engine) != sidecar.engine_sha256:
-        raise ToolError(
+        raise EdgeError(
             f"{engine}: is not the file that {path.name} describes (another SHA-256): it was "
             f"changed, or the two were mixed up; write the engine again with export-trt, or, since "
-            f"a plan can run code when loaded, only if you trust it: --trust-engine"
+            f"such a file can run code when loaded, only if you trust it: --trust-engine"
         )
     return sidecar
 
@@ -99,15 +99,15 @@ def _parse(content: Mapping[str, Any], path: Path) -> Sidecar:
         profile = content["profile"]
         if profile is not None:
             height, width = profile["tile_hw"]
-            smallest, usual, largest = profile["batch"]
-            profile = Profile((height, width), (smallest, usual, largest))
+            smallest, optimum, largest = profile["batch"]
+            profile = Profile((height, width), (smallest, optimum, largest))
         texts = {
             name: content[name]
             for name in (
                 "precision",
                 "engine_sha256",
                 "onnx_sha256",
-                "flavour",
+                "variant",
                 "version",
                 "device",
             )
@@ -121,7 +121,7 @@ def _parse(content: Mapping[str, Any], path: Path) -> Sidecar:
             raise TypeError
         info = EngineInfo.from_values(content["info"], str(path))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ToolError(
+        raise EdgeError(
             f"{path}: lacks an entry or holds one of the wrong kind; write the engine again with "
             f"export-trt"
         ) from None

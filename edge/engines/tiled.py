@@ -1,4 +1,4 @@
-"""Engines that take tiles in host memory: frames are cut, run and stitched, one at a time."""
+"""Engines that take tiles in host memory: frames are split, run and stitched, one at a time."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 
 from edge import tiling
 from edge.engines.engine import EngineInfo
-from edge.latency import Stopwatch
+from edge.stage_timer import StageTimer
 
 ENGINE_STAGE = "engine"
 
 
-class TiledFrames:
+class TiledSession:
     """`run` maps tiles uint8 (N,h,w,3) to probabilities uint8 (N,1,h,w)."""
 
     def __init__(
         self,
-        plan: tiling.Plan,
+        grid: tiling.TileGrid,
         run: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
-        clock: Stopwatch,
+        timer: StageTimer,
     ) -> None:
-        self._plan, self._run, self._clock = plan, run, clock
+        self._grid, self._run, self._timer = grid, run, timer
         self._done: deque[NDArray[np.uint8]] = deque()
 
-    def start(self, image: NDArray[np.uint8]) -> None:
-        with self._clock.stage("cut"):
-            tiles = tiling.cut(image, self._plan)
-        with self._clock.stage(ENGINE_STAGE):
+    def submit(self, image: NDArray[np.uint8]) -> None:
+        with self._timer.stage("split"):
+            tiles = tiling.split(image, self._grid)
+        with self._timer.stage(ENGINE_STAGE):
             maps = self._run(tiles)
-        with self._clock.stage("stitch"):
-            self._done.append(tiling.stitch(maps, self._plan))
+        with self._timer.stage("stitch"):
+            self._done.append(tiling.stitch(maps, self._grid))
 
-    def finish(self) -> NDArray[np.uint8]:
+    def result(self) -> NDArray[np.uint8]:
         return self._done.popleft()
 
 
@@ -51,7 +51,7 @@ class TiledEngine(ABC):
     info: EngineInfo
     device: str
     batch: int
-    depth = 1
+    max_in_flight = 1
 
     @abstractmethod
     def close(self) -> None:
@@ -70,13 +70,13 @@ class TiledEngine(ABC):
             probability[chosen] = self._run(tiles[chosen])
         return probability
 
-    def layout(self, frame_hw: tuple[int, int]) -> tiling.Plan:
-        """As `Engine.layout`: the tiles of the fewest pixels."""
-        return tiling.plan(frame_hw, multiple=self.info.multiple, halo=self.info.halo)
+    def tile_grid(self, frame_hw: tuple[int, int]) -> tiling.TileGrid:
+        """As `Engine.tile_grid`: the tiles of the fewest pixels."""
+        return tiling.tile_grid(frame_hw, multiple=self.info.multiple, halo=self.info.halo)
 
     @contextlib.contextmanager
-    def frames(
-        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
-    ) -> Iterator[TiledFrames]:
-        """As `Engine.frames`, one frame at a time."""
-        yield TiledFrames(self.layout(frame_hw), self.run, clock)
+    def session(
+        self, frame_hw: tuple[int, int], max_in_flight: int, timer: StageTimer
+    ) -> Iterator[TiledSession]:
+        """As `Engine.session`, one frame at a time."""
+        yield TiledSession(self.tile_grid(frame_hw), self.run, timer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.errors import BadArgumentError
-from edge.files import new_folder
+from edge.files import ensure_empty_directory
 from edge.sinks.images import MaskSink, OverlaySink
 from edge.sinks.records import CsvSink, FrameCsvSink, JsonLinesSink
 from edge.sinks.sink import Sink
@@ -51,7 +51,7 @@ def open_sinks(
         BadArgumentError: `folder` is not empty or not a folder.
         OSError: it cannot be written.
     """
-    new_folder(folder)
+    ensure_empty_directory(folder)
     sinks: list[Sink] = [
         FrameCsvSink(folder / "frames.csv"),
         JsonLinesSink(folder / "particles.jsonl", mm_per_pixel),

@@ -15,7 +15,7 @@ class Sink(ABC):
     Attributes:
         name: for messages and timings.
         on_error: whether a failed write ends the run, or costs that result only and is counted.
-            What cannot be written of one result alone (`ToolError`) never ends the run.
+            What cannot be written of one result alone (`EdgeError`) never ends the run.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Sink(ABC):
 
         Raises:
             OSError: nothing can be written any more.
-            ToolError: this result cannot be written.
+            EdgeError: this result cannot be written.
         """
 
     def skip(self, frame: SkippedFrame) -> None:

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge.bounded_queue import BoundedQueue
-from edge.errors import ToolError, describe, is_expected
+from edge.errors import EdgeError, describe, is_expected
 from edge.frame import SkippedFrame
-from edge.latency import Stopwatch
 from edge.result import Result
 from edge.sinks.sink import Sink
+from edge.stage_timer import StageTimer
 
 # Frames whose results may wait for a sink; after that the run waits, so none is lost.
 QUEUE_SIZE = 2
@@ -27,7 +27,7 @@ class SinkWorker:
         problems: what could not be written, a sentence each.
     """
 
-    def __init__(self, sink: Sink, timer: Stopwatch, on_failure: Callable[[], None]) -> None:
+    def __init__(self, sink: Sink, timer: StageTimer, on_failure: Callable[[], None]) -> None:
         self._sink, self._timer, self._on_failure = sink, timer, on_failure
         self._queue: BoundedQueue[Sequence[Result | SkippedFrame]] = BoundedQueue(QUEUE_SIZE)
         self.error: Exception | None = None
@@ -67,7 +67,7 @@ class SinkWorker:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        lasting = not isinstance(error, ToolError) and self._sink.on_error == "fail"
+        lasting = not isinstance(error, EdgeError) and self._sink.on_error == "fail"
         if lasting or not is_expected(error):
             self.error = error
             self._on_failure()

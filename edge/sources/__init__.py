@@ -30,7 +30,7 @@ def open_source(uri: str) -> Source:
 
     Raises:
         BadArgumentError: there is none of that kind, or nothing is there.
-        ToolError: it cannot be opened.
+        EdgeError: it cannot be opened.
     """
     if not uri.strip():
         raise BadArgumentError("the source is empty; name a camera, a file or a folder")

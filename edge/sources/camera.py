@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources.source import Source
 from edge.sources.video import open_capture, read_rgb
@@ -45,15 +45,15 @@ class CameraSource(Source):
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """Raises ToolError where there is no such camera."""
+        """Raises EdgeError where there is no such camera."""
         if not self._opened():
-            raise ToolError(
+            raise EdgeError(
                 f"camera {self._number}: not there, or in use by another program; "
                 f"on Linux 'ls /dev/video*' lists the cameras"
             )
 
     def __iter__(self) -> Iterator[Frame | SkippedFrame]:
-        """Raises ToolError where the camera gives no frame for `GIVE_UP_S` seconds."""
+        """Raises EdgeError where the camera gives no frame for `GIVE_UP_S` seconds."""
         index = gaps = 0
         gaps_s = 0.0
         try:
@@ -79,7 +79,7 @@ class CameraSource(Source):
                     f"camera {self._number}: gave no frames {gaps} times, {gaps_s:.1f} s in all"
                 )
         if not self._closed.is_set():
-            raise ToolError(f"camera {self._number}: stopped giving frames after {index}")
+            raise EdgeError(f"camera {self._number}: stopped giving frames after {index}")
 
     def close(self) -> None:
         """As `Source.close`."""

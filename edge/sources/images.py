@@ -14,7 +14,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from edge.errors import BadArgumentError, ToolError, describe, is_expected, out_of_memory
+from edge.errors import BadArgumentError, EdgeError, describe, is_expected, out_of_memory
 from edge.frame import Frame, SkippedFrame
 from edge.sources.source import Source
 
@@ -34,12 +34,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Values of more than 8 bits are scaled, see `to_uint8`.
 
     Raises:
-        ToolError: the file cannot be read, is no image, is damaged, or holds several.
+        EdgeError: the file cannot be read, is no image, is damaged, or holds several.
     """
     pages = read_pages(path)
     image, _ = next(pages)
     if next(pages, None) is not None:
-        raise ToolError(f"{path}: holds several images; save each as a file of its own")
+        raise EdgeError(f"{path}: holds several images; save each as a file of its own")
     return image
 
 
@@ -47,18 +47,18 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
     """Every image of a file, as `read_image`, with a note on how it was read, mostly empty.
 
     Raises:
-        ToolError: the file cannot be read, is no image, or is damaged.
+        EdgeError: the file cannot be read, is no image, or is damaged.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         # Unlike np.fromfile, this waits for no writer where a FIFO stands in place of the file.
         if not path.is_file():
-            raise ToolError(f"{path}: is not a file")
+            raise EdgeError(f"{path}: is not a file")
         data = path.read_bytes()
     except OSError as error:
-        raise ToolError(f"{path}: {error.strerror}") from error
+        raise EdgeError(f"{path}: {error.strerror}") from error
     if _is_cut_off(data):
-        raise ToolError(f"{path}: not a readable image (it is cut off)")
+        raise EdgeError(f"{path}: not a readable image (it is cut off)")
     try:
         for number, image in enumerate(_decoded(data), 1):
             where = f"{path}#{number}" if number > 1 else str(path)
@@ -66,9 +66,9 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
             yield np.asarray(cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB), np.uint8), note
     except cv2.error as error:
         if out_of_memory(error):
-            raise ToolError(f"{path}: {describe(error)}") from error
+            raise EdgeError(f"{path}: {describe(error)}") from error
         reason = "more pixels than OpenCV reads" if "PIXELS" in str(error) else "damaged"
-        raise ToolError(f"{path}: not a readable image ({reason})") from error
+        raise EdgeError(f"{path}: not a readable image ({reason})") from error
 
 
 def to_uint8(image: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], str]:
@@ -78,7 +78,7 @@ def to_uint8(image: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], str]:
     value. Floats are 0..1.
 
     Raises:
-        ToolError: floats outside 0..1, or another type; it names `where`.
+        EdgeError: floats outside 0..1, or another type; it names `where`.
     """
     if image.dtype == np.uint8:
         return image.astype(np.uint8, copy=False), ""
@@ -90,7 +90,7 @@ def to_uint8(image: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], str]:
     lowest = float(image.min())
     if image.dtype.kind == "f" and lowest >= 0 and highest <= 1:
         return np.rint(image * 255).astype(np.uint8), ""
-    raise ToolError(
+    raise EdgeError(
         f"{where}: holds {image.dtype} values from {lowest:g} to {highest:g}; "
         f"save it with 8 or 16 bits, or as float values from 0 to 1"
     )
@@ -150,7 +150,7 @@ class ImageSource(Source):
         return cls(uri, paths, sorted(set(found) - set(paths)))
 
     def __iter__(self) -> Iterator[Frame | SkippedFrame]:
-        """Raises ToolError where not one image can be read."""
+        """Raises EdgeError where not one image can be read."""
         index = read = 0
         for path in self._paths:
             number = 0
@@ -172,7 +172,7 @@ class ImageSource(Source):
                     yield SkippedFrame(index, str(path), None, "failed", reason)
                     index += 1
         if not read:
-            raise ToolError(f"{self.uri}: none of {len(self._paths)} images is readable")
+            raise EdgeError(f"{self.uri}: none of {len(self._paths)} images is readable")
 
 
 def _is_image(path: Path) -> bool:

@@ -34,7 +34,7 @@ class Source(ABC):
         """Get ready to read.
 
         Raises:
-            ToolError: it is not there, or not what it must be.
+            EdgeError: it is not there, or not what it must be.
         """
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Source(ABC):
         """Every frame, also those that could not be read.
 
         Raises:
-            ToolError: it fails for good.
+            EdgeError: it fails for good.
         """
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources.source import Source
 
@@ -44,15 +44,15 @@ class VideoSource(Source):
     time_base: ClassVar[Literal["unix", "clip"]] = "clip"
 
     def open(self) -> None:
-        """Raises ToolError where the file is no video that OpenCV can read."""
+        """Raises EdgeError where the file is no video that OpenCV can read."""
         self._capture = open_capture(self.uri)
         if not self._capture.isOpened():
-            raise ToolError(f"{self.uri}: neither an image nor a video that OpenCV can read")
+            raise EdgeError(f"{self.uri}: neither an image nor a video that OpenCV can read")
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.expected = count if count > 0 else None
 
     def __iter__(self) -> Iterator[Frame | SkippedFrame]:
-        """Raises ToolError where the file holds no frame."""
+        """Raises EdgeError where the file holds no frame."""
         index = read = failed = 0
         last_s = -1.0
         try:
@@ -74,7 +74,7 @@ class VideoSource(Source):
         finally:
             self._capture.release()
         if not read:
-            raise ToolError(f"{self.uri}: holds no readable frame")
+            raise EdgeError(f"{self.uri}: holds no readable frame")
         if index > read:
             self.problems.append(f"{self.uri}: {index - read} of its frames could not be decoded")
         if read > 1 and not last_s:

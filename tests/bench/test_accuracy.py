@@ -16,7 +16,7 @@ from bench.filters import Filter
 from bench.objects import TrueObjects, TruePoints, most_matches
 from bench.real_sets import Window, shrunk, whole
 from bench.scores import clean_rates, clean_row, counts_at, object_rows, pixel_rows
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.data.folds import split
 from train.data.points import PointLabels
 from train.data.samples import Sample
@@ -194,7 +194,7 @@ def test_networks_score_on_the_fold_they_were_not_trained_on(
 ) -> None:
     photos = real_sets.masked(data, "mpnet")
     folder = tmp_path / "runs"
-    with pytest.raises(ToolError, match="no folder of 'train crossval'"):
+    with pytest.raises(EdgeError, match="no folder of 'train crossval'"):
         find_by_fold(tmp_path, photos)
     for number in range(1, 6):
         fold = folder / f"quarter_mrunet/fold{number}"
@@ -207,7 +207,7 @@ def test_networks_score_on_the_fold_they_were_not_trained_on(
     assert found.detector == "quarter_mrunet, by fold"
     assert found.shipped_u8 == expected.shipped_u8
     assert all(np.array_equal(a, b) for a, b in zip(found.maps, expected.maps, strict=True))
-    with pytest.raises(ToolError, match="each of them as a test photo"):
+    with pytest.raises(EdgeError, match="each of them as a test photo"):
         find_by_fold(folder, photos[1:])
 
 

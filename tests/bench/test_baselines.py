@@ -9,7 +9,7 @@ pytest.importorskip("openvino", reason="needs the extra 'peers'")
 pytest.importorskip("sahi", reason="needs the extra 'peers'")
 
 from bench.baselines import CROPS, OURS, SAHI, BaselineRow, BaselinesResult, measure
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
 
 
 def test_a_missing_file_is_one_sentence() -> None:
-    with pytest.raises(ToolError, match="absent: no such file"):
+    with pytest.raises(EdgeError, match="absent: no such file"):
         measure("absent", limit_s=0.05)
 
 

@@ -57,7 +57,7 @@ def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     content = json.loads(path.read_text(encoding="utf-8"))
-    stages = {"read", "cut", "engine", "stitch", "particles", "queue"} | {
+    stages = {"read", "split", "engine", "stitch", "particles", "queue"} | {
         f"write {name}"
         for name in ("frames.csv", "particles.csv", "particles.jsonl", "masks", "overlays")
     }

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import cards, failures
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 ESTIMATE = {"value": 0.9, "low": 0.8, "high": 0.95}
 RESULT = {
@@ -40,7 +40,7 @@ def test_a_card_gets_its_section_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "top-hat" not in card
     assert "marks 44 (30-60) objects a megapixel" in card
     assert not (tmp_path / "other.md").exists()
-    with pytest.raises(ToolError, match="missing: not in this result"):
+    with pytest.raises(EdgeError, match="missing: not in this result"):
         cards.section(RESULT, "missing")
 
 

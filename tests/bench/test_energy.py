@@ -20,8 +20,8 @@ from bench.power import (
     tegrastats_rails,
     whole_module,
 )
-from edge.errors import ToolError
-from edge.files import replacing
+from edge.errors import EdgeError
+from edge.files import atomic_write
 from edge.gpu import find_gpu
 
 # Lines as boards print them, from public test data, forum posts and manuals.
@@ -236,7 +236,7 @@ def test_power_that_changes_meanwhile(tmp_path: Path) -> None:
     with meter.measure() as energy:
         start = time.perf_counter()
         time.sleep(0.3)
-        with replacing(current) as temporary:
+        with atomic_write(current) as temporary:
             temporary.write_text("2960\n", encoding="utf-8")
         changed = time.perf_counter()
         time.sleep(0.5)
@@ -323,7 +323,7 @@ def test_tegrastats_that_ends_too_early(
     tegrastats(tmp_path, monkeypatch, f"echo >> starts\n{lines}\n")
     meter = TegrastatsMeter.find()
     assert meter is not None
-    with pytest.raises(ToolError, match="ended before the work"), meter.measure():
+    with pytest.raises(EdgeError, match="ended before the work"), meter.measure():
         time.sleep(0.3)
 
 
@@ -351,7 +351,7 @@ def test_where_nothing_is_readable_no_engine_is_opened() -> None:
     with pytest.raises(pynvml.NVMLError):
         pynvml.nvmlInit()
     assert NvmlMeter.find() is None
-    with pytest.raises(ToolError, match="energy is not measurable here") as failure:
+    with pytest.raises(EdgeError, match="energy is not measurable here") as failure:
         measure("absent.onnx", 1)
     assert failure.value.exit_code == 1
     for needed in ("NVML", "driver", "INA3221", "tegrastats"):

@@ -13,8 +13,8 @@ import bench.models
 from bench.gpu_check import measure
 from bench.models import BATCHES
 from bench.peak import Peak
-from edge.engines.flavour import Flavour
-from edge.errors import ToolError
+from edge.engines.variant import TensorRtVariant
+from edge.errors import EdgeError
 from edge.gpu import find_gpu
 from export.build import Built
 from export.graph import PRECISIONS
@@ -22,23 +22,23 @@ from tests.driver import succeeds
 from tests.edge import test_tensorrt, twin
 
 
-def use_twin(folder: str) -> Flavour:
+def use_twin(folder: str) -> TensorRtVariant:
     """Plans are of the twin wherever `bench` builds or opens one."""
     test_tensorrt.use_twin()
     numbers = itertools.count()
 
-    def build(graph, flavour, profile) -> Built:
+    def build(graph, variant, profile) -> Built:
         path = Path(folder) / f"{next(numbers)}.onnx"
         path.write_bytes(graph.SerializeToString())
         return Built(twin.plan(path, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
-    bench.backends.build_plan = build
-    return Flavour("rtx", sys.modules[twin.__name__])
+    bench.backends.build_engine = build
+    return TensorRtVariant("rtx", sys.modules[twin.__name__])
 
 
 def check(folder: str) -> None:
     """One network, small frames: the twin computes what ONNX Runtime does, to the last bit."""
-    flavour = use_twin(folder)
+    variant = use_twin(folder)
     for name, value in {
         "ALL_MODELS": ("half_mrunet",),
         "FRAME_HW": (160, 128),
@@ -48,7 +48,7 @@ def check(folder: str) -> None:
         "SMALL_FRAMES": 40,
     }.items():
         setattr(bench.gpu_check, name, value)
-    result = measure(flavour)
+    result = measure(variant)
     assert (result.gpu, result.compute_capability) == ("CPU 0", "8.7")
     assert [row.precision for row in result.engines] == ["fp32", "fp16", "int8"]
     assert {row.max_abs_difference for row in result.engines} == {0}
@@ -60,14 +60,14 @@ def check(folder: str) -> None:
 
 def rows(folder: str) -> None:
     """The rows of TensorRT in `bench --model`, tiles in batches and whole frames."""
-    flavour = use_twin(folder)
+    variant = use_twin(folder)
 
-    def opened(name: str) -> Flavour:
-        if name != flavour.name:
-            raise ToolError("not here")
-        return flavour
+    def opened(name: str) -> TensorRtVariant:
+        if name != variant.name:
+            raise EdgeError("not here")
+        return variant
 
-    bench.backends.open_flavour = opened
+    bench.backends.open_variant = opened
     bench.backends._cannot_compile = lambda: "takes long"
     bench.models.FRAME_HW, bench.models.TILE = (160, 200), 96
     # A process of its own would not know the twin.
@@ -93,5 +93,5 @@ def test_on_the_driver(scenario: Callable[[str], None], fake_driver: Path, tmp_p
 def test_without_a_gpu() -> None:
     if find_gpu():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ToolError, match="there is no GPU here"):
-        measure(Flavour("rtx", twin))
+    with pytest.raises(EdgeError, match="there is no GPU here"):
+        measure(TensorRtVariant("rtx", twin))

@@ -14,7 +14,7 @@ from bench.layer_names import part_of
 from bench.layers import LayersResult, measure
 from bench.networks import open_network
 from edge.engines import shipped
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from export.graph import conv_nodes, read_graph
 from tests.driver import succeeds
 from tests.edge import test_tensorrt
@@ -167,8 +167,8 @@ def test_engines_that_are_none(tmp_path: Path) -> None:
         measure("absent.trt", 1)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no graph")
-    with pytest.raises(ToolError, match=r"damaged.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(EdgeError, match=r"damaged.onnx: ONNX Runtime cannot load it"):
         measure(str(damaged), 1)
     (tmp_path / "bare.trt").write_bytes(b"a plan")
-    with pytest.raises(ToolError, match=r"sidecar bare.trt.json is missing"):
+    with pytest.raises(EdgeError, match=r"sidecar bare.trt.json is missing"):
         measure(str(tmp_path / "bare.trt"), 1)

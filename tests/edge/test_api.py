@@ -65,7 +65,7 @@ def test_other_arrays_are_refused(image: object, words: str, model: Model) -> No
 
 
 def test_a_missing_gpu_is_said() -> None:
-    with pytest.raises(edge.ToolError, match="has none of TensorrtExecutionProvider"):
+    with pytest.raises(edge.EdgeError, match="has none of TensorrtExecutionProvider"):
         edge.load_model("quarter_mrunet", device="gpu")
     with pytest.raises(edge.BadArgumentError, match="tpu: no such device"):
         edge.load_model("quarter_mrunet", device="tpu")  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def test_coco_holds_the_mask(model: Model, sand: Scene) -> None:
 def test_supervision_gets_the_masks(model: Model, sand: Scene) -> None:
     result = model(sand.image, threshold=0.3)
     if importlib.util.find_spec("supervision") is None:
-        with pytest.raises(edge.ToolError, match="pip install supervision"):
+        with pytest.raises(edge.EdgeError, match="pip install supervision"):
             result.to_supervision()
         pytest.skip("supervision is not installed")
     found = result.to_supervision()

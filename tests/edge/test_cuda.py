@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from edge.cuda import open_cuda
-from edge.cuda.cuda import Region
-from edge.errors import ToolError
+from edge.cuda.cuda import PitchedPointer
+from edge.errors import EdgeError
 from tests.driver import play, succeeds
 
 PACKAGES = {"pycuda": "pycuda", "cuda-python": "cuda-bindings"}
@@ -34,7 +34,7 @@ def adapter(request: pytest.FixtureRequest) -> str:
 
 
 def refused(*words: str) -> AbstractContextManager[object]:
-    return pytest.raises(ToolError, match=".*".join(map(re.escape, words)))
+    return pytest.raises(EdgeError, match=".*".join(map(re.escape, words)))
 
 
 def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def copies(adapter: str) -> None:
     """7x20 bytes through memories of other pitches come back as they were, and nothing else."""
     with (
         open_cuda(adapter) as cuda,
-        cuda.attached(),
+        cuda.current(),
         cuda.stream() as stream,
         cuda.host_memory(300) as host,
         cuda.host_memory(300) as back,
@@ -67,10 +67,10 @@ def copies(adapter: str) -> None:
         host.array[:] = np.random.default_rng(5).integers(0, 256, 300, np.uint8)
         back.array[:] = 0
         stages = [
-            Region(host.pointer + 3, 40),
-            Region(first + 9, 64),
-            Region(second, 20),
-            Region(back.pointer + 11, 31),
+            PitchedPointer(host.pointer + 3, 40),
+            PitchedPointer(first + 9, 64),
+            PitchedPointer(second, 20),
+            PitchedPointer(back.pointer + 11, 31),
         ]
         for source, target in itertools.pairwise(stages):
             cuda.copy(target, source, 20, 7, stream)
@@ -89,7 +89,7 @@ def test_copies_keep_to_their_rows(adapter: str, fake_driver: Path) -> None:
 
 
 def sharing(adapter: str) -> None:
-    with open_cuda(adapter) as cuda, cuda.attached(), cuda.host_memory(8) as host:
+    with open_cuda(adapter) as cuda, cuda.current(), cuda.host_memory(8) as host:
         assert cuda.integrated
         assert host.device_pointer == host.pointer  # in this driver, which maps it
 
@@ -107,17 +107,17 @@ def graphs(adapter: str) -> None:
 
     with (
         open_cuda(adapter) as cuda,
-        cuda.attached(),
+        cuda.current(),
         cuda.stream() as stream,
         cuda.host_memory(12) as host,
         cuda.device_memory(6) as device,
     ):
 
         def work() -> None:
-            cuda.copy(Region(device, 6), Region(host.pointer, 6), 6, 1, stream)
+            cuda.copy(PitchedPointer(device, 6), PitchedPointer(host.pointer, 6), 6, 1, stream)
             handle, pointer = ctypes.c_void_p(stream.handle), ctypes.c_void_p(device)
             driver().cuLaunchHostFunc(handle, invert, pointer)
-            cuda.copy(Region(host.pointer + 6, 6), Region(device, 6), 6, 1, stream)
+            cuda.copy(PitchedPointer(host.pointer + 6, 6), PitchedPointer(device, 6), 6, 1, stream)
 
         def inverted(start: Callable[[], None], value: int) -> bool:
             host.array[:6], host.array[6:] = value, 0
@@ -142,7 +142,7 @@ def graphs(adapter: str) -> None:
             raise error
 
         assert cuda.capture(stream, stream.synchronize) is None  # which no capture survives
-        assert cuda.capture(stream, lambda: broken(ToolError("the engine cannot"))) is None
+        assert cuda.capture(stream, lambda: broken(EdgeError("the engine cannot"))) is None
         if capture is not None:
             with pytest.raises(ZeroDivisionError):
                 cuda.capture(stream, lambda: broken(ZeroDivisionError()))
@@ -154,7 +154,7 @@ def test_a_graph_is_its_work(adapter: str, fake_driver: Path) -> None:
 
 
 def too_much(adapter: str) -> None:
-    with open_cuda(adapter) as cuda, cuda.attached():
+    with open_cuda(adapter) as cuda, cuda.current():
         with (
             cuda.device_memory(600),
             refused("out of memory (cuMemAlloc", "out of memory", "--tile or --batch"),
@@ -174,7 +174,7 @@ def broken_kernel(adapter: str) -> None:
     with (
         refused("the GPU failed (cuStreamSynchronize", "unspecified launch failure", "dmesg"),
         open_cuda(adapter) as cuda,
-        cuda.attached(),
+        cuda.current(),
         cuda.stream() as stream,
         cuda.host_memory(8),
         cuda.device_memory(8),
@@ -190,23 +190,27 @@ def test_a_failed_kernel_is_told_first(adapter: str, fake_driver: Path) -> None:
 
 
 def threads(adapter: str) -> None:
-    """Another thread works with the same memory once it is attached, and not before."""
+    """Another thread works with the same memory once it is current, and not before."""
     seen: list[object] = []
     with open_cuda(adapter) as cuda:
         with refused("context"), cuda.device_memory(8):
             pass
-        with cuda.attached(), cuda.host_memory(8) as host, cuda.device_memory(8) as device:
+        with cuda.current(), cuda.host_memory(8) as host, cuda.device_memory(8) as device:
             host.array[:] = 4
 
             def other() -> None:
                 try:
                     with cuda.device_memory(8):
                         pass
-                except ToolError as error:
+                except EdgeError as error:
                     seen.append(str(error))
-                with cuda.attached(), cuda.stream() as stream, cuda.host_memory(8) as back:
-                    cuda.copy(Region(device, 8), Region(host.pointer, 8), 8, 1, stream)
-                    cuda.copy(Region(back.pointer, 8), Region(device, 8), 8, 1, stream)
+                with cuda.current(), cuda.stream() as stream, cuda.host_memory(8) as back:
+                    cuda.copy(
+                        PitchedPointer(device, 8), PitchedPointer(host.pointer, 8), 8, 1, stream
+                    )
+                    cuda.copy(
+                        PitchedPointer(back.pointer, 8), PitchedPointer(device, 8), 8, 1, stream
+                    )
                     stream.synchronize()
                     seen.append(back.array.tolist())
 
@@ -227,12 +231,12 @@ def test_each_thread_attaches(adapter: str, fake_driver: Path) -> None:
 def again(adapter: str) -> None:
     """What is left when the context goes would be told each time."""
     for _ in range(3):
-        with open_cuda(adapter) as cuda, cuda.attached(), cuda.stream(), cuda.device_memory(8):
+        with open_cuda(adapter) as cuda, cuda.current(), cuda.stream(), cuda.device_memory(8):
             pass
     with (
         pytest.raises(KeyError),
         open_cuda(adapter) as cuda,
-        cuda.attached(),
+        cuda.current(),
         cuda.stream(),
         cuda.device_memory(8),
         cuda.host_memory(8),

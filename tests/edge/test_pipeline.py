@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from edge.bounded_queue import BoundedQueue
 from edge.engines.engine import EngineInfo
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
-from edge.latency import Stopwatch
 from edge.particles import ParticleFilter
 from edge.pipeline import Pipeline, Policy, Settings
 from edge.result import Result
 from edge.sinks.sink import Sink
 from edge.sources.source import Source
+from edge.stage_timer import StageTimer
 
 INFO = EngineInfo("test", 0, 1, 0.5, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), {}, "")
 
@@ -48,14 +48,14 @@ class SlowEngine:
     """Takes `seconds` for a frame and gives it back as its map; fails from frame `fails_at` on."""
 
     info = INFO
-    depth = 2
+    max_in_flight = 2
     device = "test"
 
     def __init__(self, seconds: float = 0, fails_at: int = 200) -> None:
         self._seconds, self._fails_at = seconds, fails_at
         self.opened: list[tuple[int, int]] = []
-        self.most_begun = 0
-        self._begun: deque[NDArray[np.uint8]] = deque()
+        self.most_in_flight = 0
+        self._in_flight: deque[NDArray[np.uint8]] = deque()
 
     def close(self) -> None:
         pass
@@ -64,23 +64,23 @@ class SlowEngine:
         raise NotImplementedError
 
     @contextlib.contextmanager
-    def frames(
-        self, frame_hw: tuple[int, int], depth: int, clock: Stopwatch
+    def session(
+        self, frame_hw: tuple[int, int], max_in_flight: int, timer: StageTimer
     ) -> Iterator["SlowEngine"]:
         self.opened.append(frame_hw)
         yield self
-        assert not self._begun, "everything begun is finished"
+        assert not self._in_flight, "everything in flight is finished"
 
-    def start(self, image: NDArray[np.uint8]) -> None:
+    def submit(self, image: NDArray[np.uint8]) -> None:
         assert image.shape[:2] == self.opened[-1]
         if image[0, 0, 0] >= self._fails_at:
-            raise ToolError("the engine failed")
-        self._begun.append(image)
-        self.most_begun = max(self.most_begun, len(self._begun))
+            raise EdgeError("the engine failed")
+        self._in_flight.append(image)
+        self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
 
-    def finish(self) -> NDArray[np.uint8]:
+    def result(self) -> NDArray[np.uint8]:
         time.sleep(self._seconds)
-        return np.ascontiguousarray(self._begun.popleft()[..., 0])
+        return np.ascontiguousarray(self._in_flight.popleft()[..., 0])
 
 
 class KeepingSink(Sink):
@@ -137,16 +137,16 @@ def test_every_loses_none_and_keeps_the_order(slow: str) -> None:
     done = go(PacedSource(40, 0.01 * (slow == "source")), engine, Policy.EVERY, sink)
     assert sink.taken == list(range(40))
     assert (done.counts.processed, done.counts.dropped) == (40, 0)
-    assert engine.most_begun <= 2
+    assert engine.most_in_flight <= 2
     if slow == "engine":
-        assert engine.most_begun == 2
+        assert engine.most_in_flight == 2
         assert 40 < done.statistics().fps <= 101
 
 
 def test_latest_replaces_what_waits() -> None:
     sink, engine = KeepingSink(), SlowEngine(0.05)
     done = go(PacedSource(100, 0.005), engine, Policy.LATEST, sink)
-    assert engine.most_begun == 1
+    assert engine.most_in_flight == 1
     assert sink.taken == sorted(set(sink.taken))
     assert sink.taken[-1] == 99  # the newest is not lost at the end
     assert done.counts.processed == len(sink.taken)
@@ -179,10 +179,10 @@ def test_a_failing_source_comes_after_its_frames() -> None:
     class Failing(PacedSource):
         def __iter__(self) -> Iterator[Frame]:
             yield from itertools.islice(super().__iter__(), 7)
-            raise ToolError("the source failed")
+            raise EdgeError("the source failed")
 
     sink = KeepingSink()
-    with pytest.raises(ToolError, match="the source failed"):
+    with pytest.raises(EdgeError, match="the source failed"):
         go(Failing(40), SlowEngine(0.005), Policy.EVERY, sink)
     assert sink.taken == list(range(7))
     assert sink.closed
@@ -191,7 +191,7 @@ def test_a_failing_source_comes_after_its_frames() -> None:
 @pytest.mark.parametrize("policy", Policy)
 def test_a_failing_engine_ends_an_endless_source(policy: Policy) -> None:
     sink = KeepingSink()
-    with pytest.raises(ToolError, match="the engine failed"):
+    with pytest.raises(EdgeError, match="the engine failed"):
         go(PacedSource(10**9, 0.002), SlowEngine(fails_at=9), policy, sink)
     assert sink.taken == sorted(set(sink.taken))
     assert max(sink.taken) < 9
@@ -210,13 +210,13 @@ def test_a_failing_sink_ends_an_endless_source() -> None:
 def test_a_failing_stage_ends_an_endless_source() -> None:
     def stage(result: Result) -> list[Result]:
         if result.frame.index == 5:
-            raise ToolError("the stage failed")
+            raise EdgeError("the stage failed")
         return [result]
 
     sink = KeepingSink()
     failing = pipeline(PacedSource(10**9), SlowEngine(), Policy.EVERY, sink)
     failing.stages = [stage]
-    with pytest.raises(ToolError, match="the stage failed"), failing:
+    with pytest.raises(EdgeError, match="the stage failed"), failing:
         list(failing)
     assert sink.taken == list(range(5))
     assert sink.closed
@@ -263,8 +263,8 @@ def test_few_frames_are_alive_at_once(policy: Policy, most: int) -> None:
 def test_a_queue_gives_what_came_before_the_end() -> None:
     queue: BoundedQueue[int] = BoundedQueue()
     assert queue.put(1)
-    queue.close(ToolError("first"))
-    queue.close(ToolError("second"))
+    queue.close(EdgeError("first"))
+    queue.close(EdgeError("second"))
     assert not queue.put(2)
     assert queue.get() == 1
     assert queue.get() is None

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 import edge
 from edge.engines import shipped
 from edge.engines.onnx import OnnxEngine
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from edge.frame import Frame
-from edge.latency import NEWEST, Stopwatch
 from edge.model import Model
 from edge.particles import ParticleFilter
 from edge.result import Result
@@ -24,6 +23,7 @@ from edge.sinks import open_sinks
 from edge.sinks.records import JsonLinesSink
 from edge.sinks.sink import Sink
 from edge.sources.source import Source
+from edge.stage_timer import NEWEST, StageTimer
 from train.data.synth import Scene
 
 
@@ -78,14 +78,14 @@ class FailingEngine(OnnxEngine):
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         self._runs += 1
         if self._runs == 4:
-            raise ToolError("the engine failed")
+            raise EdgeError("the engine failed")
         return super().run(tiles)
 
 
 def test_a_failing_engine_leaves_whole_records(sand: Scene, tmp_path: Path) -> None:
     failing = Model(FailingEngine(), shipped()["quarter_mrunet"])
     run = edge.run(Frames(sand.image, 9), failing, sinks=open_sinks(tmp_path / "out"))
-    with pytest.raises(ToolError, match="f: the engine failed"):
+    with pytest.raises(EdgeError, match="f: the engine failed"):
         list(run)
     lines = (tmp_path / "out/particles.jsonl").read_text(encoding="utf-8").splitlines()
     # Of the three frames before, one may have been in the engine still.
@@ -214,14 +214,14 @@ def test_a_full_disk_leaves_whole_lines(
 
 
 def test_the_stopwatch_tells_medians() -> None:
-    clock = Stopwatch()
+    clock = StageTimer()
     for seconds in (0.010, 0.020, 0.300):
         clock.add("engine", seconds)
     assert clock.milliseconds() == {"engine": {"p50": 20.0, "p99": 294.4, "max": 300.0}}
 
 
 def test_the_stopwatch_forgets_the_oldest() -> None:
-    clock = Stopwatch()
+    clock = StageTimer()
     for seconds in [9.0] * NEWEST + [0.5] * NEWEST:
         clock.add("engine", seconds)
     assert clock.milliseconds()["engine"]["max"] == 500.0

@@ -8,7 +8,7 @@ import pytest
 from edge.engines import open_engine
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def engine(tmp_path: Path) -> Path:
         onnx_sha256="0" * 64,
         checkpoint_sha256=None,
         profile=Profile((512, 480), (1, 4, 9)),
-        flavour="rtx",
+        variant="rtx",
         version="1.7.1",
         device="CPU",
         compute_capabilities=("8.6", "8.9"),
@@ -39,7 +39,7 @@ def test_it_lies_beside_its_engine(engine: Path) -> None:
 
 def test_another_engine_is_noticed(engine: Path) -> None:
     engine.write_bytes(b"another plan")
-    with pytest.raises(ToolError, match="is not the file that half"):
+    with pytest.raises(EdgeError, match="is not the file that half"):
         read_sidecar(engine)
 
 
@@ -67,7 +67,7 @@ def test_an_edited_sidecar_is_refused(
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         read_sidecar(engine)
 
 
@@ -80,5 +80,5 @@ def test_a_missing_or_damaged_one(content: str | None, words: str, engine: Path)
     path.unlink()
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         read_sidecar(engine)

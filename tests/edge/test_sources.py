@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources import open_source
 from edge.sources.camera import CameraSource
@@ -48,9 +48,9 @@ def test_float_files_hold_fractions(tmp_path: Path) -> None:
     cv2.imwrite(str(path), np.full((9, 9, 3), 0.5, np.float32))
     assert (read_image(path) == 128).all()
     cv2.imwrite(str(path), np.full((9, 9, 3), 90, np.float32))
-    with pytest.raises(ToolError, match="float32 values from 90 to 90; save it with 8 or 16 bits"):
+    with pytest.raises(EdgeError, match="float32 values from 90 to 90; save it with 8 or 16 bits"):
         read_image(path)
-    with pytest.raises(ToolError, match="x: holds int32 values from -1 to -1"):
+    with pytest.raises(EdgeError, match="x: holds int32 values from -1 to -1"):
         to_uint8(np.full((2, 2), -1, np.int32), "x")
 
 
@@ -74,7 +74,7 @@ def test_every_page_is_a_frame(suffix: str, tmp_path: Path) -> None:
         path.name, f"{path.name}#2", f"{path.name}#3", "zebra.bmp",
     ]  # fmt: skip
     assert source.expected == 4
-    with pytest.raises(ToolError, match="holds several images"):
+    with pytest.raises(EdgeError, match="holds several images"):
         read_image(path)
 
 
@@ -103,7 +103,7 @@ def test_a_cut_off_image_is_no_image(suffix: str, tmp_path: Path) -> None:
     assert read_image(path).shape == (60, 60, 3)
     for keep in (len(data) * 2 // 3, 20, 1, 0):
         path.write_bytes(data[:keep])
-        with pytest.raises(ToolError, match="not a readable image"):
+        with pytest.raises(EdgeError, match="not a readable image"):
             read_image(path)
 
 
@@ -231,5 +231,5 @@ def test_a_silent_camera_ends_the_run_in_the_end(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("edge.sources.camera.GIVE_UP_S", 0.05)
     source = CameraSource("0")
     source.open()
-    with pytest.raises(ToolError, match="camera 0: stopped giving frames after 0"):
+    with pytest.raises(EdgeError, match="camera 0: stopped giving frames after 0"):
         list(source)

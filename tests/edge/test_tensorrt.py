@@ -19,16 +19,16 @@ from edge import tiling
 from edge.cli import edge_run
 from edge.engines import open_engine, shipped
 from edge.engines.engine import EngineInfo
-from edge.engines.flavour import Flavour
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
 from edge.engines.tensorrt import TensorRtEngine, _batch
-from edge.engines.tiled import TiledFrames
-from edge.errors import BadArgumentError, ToolError
+from edge.engines.tiled import TiledSession
+from edge.engines.variant import TensorRtVariant
+from edge.errors import BadArgumentError, EdgeError
 from edge.gpu import Gpu
-from edge.latency import Stopwatch
 from edge.model import load_model
 from edge.particles import particle_mask
+from edge.stage_timer import StageTimer
 from tests.conftest import write_rgb
 from tests.driver import succeeds
 from tests.edge import twin
@@ -48,7 +48,7 @@ def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
         onnx_sha256="",
         checkpoint_sha256=None,
         profile=Profile(TILE, batch),
-        flavour="rtx",
+        variant="rtx",
         version=twin.__version__,
         device="CPU",
         compute_capabilities=("8.7",),
@@ -59,7 +59,7 @@ def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
 
 def use_twin() -> None:
     """Let the backend find the twin where it looks for TensorRT-RTX."""
-    backend.open_flavour = lambda name: Flavour(name, sys.modules[twin.__name__])
+    backend.open_variant = lambda name: TensorRtVariant(name, sys.modules[twin.__name__])
 
 
 def photo(seed: int, height: int, width: int) -> np.ndarray:
@@ -67,11 +67,11 @@ def photo(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def expected(info: EngineInfo, image: np.ndarray) -> np.ndarray:
-    """The same tiles through ONNX Runtime, cut and stitched on the host."""
-    layout = tiling.plan_fixed(image.shape[:2], TILE, multiple=info.multiple, halo=info.halo)
-    frames = TiledFrames(layout, open_engine("quarter_mrunet").run, Stopwatch())
-    frames.start(image)
-    return frames.finish()
+    """The same tiles through ONNX Runtime, split and stitched on the host."""
+    layout = tiling.fixed_tile_grid(image.shape[:2], TILE, multiple=info.multiple, halo=info.halo)
+    session = TiledSession(layout, open_engine("quarter_mrunet").run, StageTimer())
+    session.submit(image)
+    return session.result()
 
 
 def frames_are_those_of_onnx_runtime(folder: str) -> None:
@@ -80,15 +80,15 @@ def frames_are_those_of_onnx_runtime(folder: str) -> None:
     with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
         for height, width in ((160, 200), (64, 48), (63, 131), (30, 40)):
             images = [photo(seed, height, width) for seed in range(5)]
-            with engine.frames((height, width), 2, Stopwatch()) as frames:
+            with engine.session((height, width), 2, StageTimer()) as session:
                 found = []
                 for number, image in enumerate(images):
-                    frames.start(image)
+                    session.submit(image)
                     if number:
-                        found.append(frames.finish())
-                found.append(frames.finish())
-                # From its second frame on, a lane launches a graph.
-                assert all(lane._graph for lane in frames._free)
+                        found.append(session.result())
+                found.append(session.result())
+                # From its second frame on, a slot launches a graph.
+                assert all(slot._graph for slot in session._free)
             for image, probability in zip(images, found, strict=True):
                 assert np.array_equal(probability, expected(engine.info, image))
                 assert probability.std() > 0
@@ -107,9 +107,9 @@ def another_thread_may_run_it(folder: str) -> None:
     image = photo(0, 100, 100)
 
     def work() -> None:
-        with engine.frames((100, 100), 1, Stopwatch()) as frames:
-            frames.start(image)
-            found.append(frames.finish())
+        with engine.session((100, 100), 1, StageTimer()) as session:
+            session.submit(image)
+            found.append(session.result())
 
     with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
         thread = threading.Thread(target=work)
@@ -123,26 +123,26 @@ def frames_under_way_are_given_back(folder: str) -> None:
     use_twin()
     with (
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
-        engine.frames((100, 100), 2, Stopwatch()) as frames,
+        engine.session((100, 100), 2, StageTimer()) as session,
     ):
         for seed in range(4):
-            frames.start(photo(seed, 100, 100))
+            session.submit(photo(seed, 100, 100))
             if seed:
-                frames.finish()
+                session.result()
 
 
 def a_failure_on_the_device_is_told(folder: str) -> None:
     use_twin()
     with (
-        contextlib.suppress(ToolError),  # nothing can be freed any more, which is told again
+        contextlib.suppress(EdgeError),  # nothing can be freed any more, which is told again
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
-        engine.frames((100, 100), 1, Stopwatch()) as frames,
+        engine.session((100, 100), 1, StageTimer()) as session,
     ):
-        frames.start(photo(0, 100, 100))
-        stream = ctypes.c_void_p(frames._busy[0]._stream.handle)
+        session.submit(photo(0, 100, 100))
+        stream = ctypes.c_void_p(session._busy[0]._stream.handle)
         ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
-        with pytest.raises(ToolError, match="CUDA_ERROR_LAUNCH_FAILED"):
-            frames.finish()
+        with pytest.raises(EdgeError, match="CUDA_ERROR_LAUNCH_FAILED"):
+            session.result()
 
 
 def a_device_without_room_is_told(folder: str) -> None:
@@ -150,8 +150,8 @@ def a_device_without_room_is_told(folder: str) -> None:
     os.environ["DRIVER_MEMORY"] = "30000"
     with (
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
-        pytest.raises(ToolError, match="out of memory"),
-        engine.frames((100, 100), 2, Stopwatch()),
+        pytest.raises(EdgeError, match="out of memory"),
+        engine.session((100, 100), 2, StageTimer()),
     ):
         pass
 
@@ -160,7 +160,7 @@ def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
     use_twin()
     path = written(Path(folder))
     sidecar_path(path).unlink()
-    with pytest.raises(ToolError, match="only if you trust it: --trust-engine"):
+    with pytest.raises(EdgeError, match="only if you trust it: --trust-engine"):
         TensorRtEngine(path)
     with (
         load_model(path, trust=True) as model,
@@ -172,19 +172,19 @@ def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
         assert engine.info.halo == 16
         assert engine.info.multiple == 16
         image = photo(0, 200, 100)
-        with engine.frames((200, 100), 1, Stopwatch()) as frames:
-            frames.start(image)
-            assert np.array_equal(frames.finish(), expected(engine.info, image))
+        with engine.session((200, 100), 1, StageTimer()) as session:
+            session.submit(image)
+            assert np.array_equal(session.result(), expected(engine.info, image))
 
 
 def a_damaged_plan_is_refused(folder: str) -> None:
     use_twin()
     path = written(Path(folder))
     path.write_bytes(b"no plan")
-    with pytest.raises(ToolError, match="is not the file that"):
+    with pytest.raises(EdgeError, match="is not the file that"):
         TensorRtEngine(path)
     with pytest.raises(
-        ToolError, match=r"magic tag does not match.*damaged, or was built elsewhere"
+        EdgeError, match=r"magic tag does not match.*damaged, or was built elsewhere"
     ):
         TensorRtEngine(path, trust=True)
 
@@ -196,7 +196,7 @@ def another_profile_is_refused(folder: str) -> None:
     assert sidecar.profile
     other = Profile(sidecar.profile.tile_hw, (1, 1, 1))
     replace(sidecar, profile=other).write(sidecar_path(path))
-    with pytest.raises(ToolError, match="speaks of another profile; write it again"):
+    with pytest.raises(EdgeError, match="speaks of another profile; write it again"):
         TensorRtEngine(path)
 
 
@@ -218,7 +218,7 @@ def a_whole_run(folder: str) -> None:
     info = open_engine("quarter_mrunet").info
     for mask, image in zip(masks, photos, strict=True):
         found = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-        assert np.array_equal(found, particle_mask(expected(info, image), info.level))
+        assert np.array_equal(found, particle_mask(expected(info, image), info.threshold_u8))
 
 
 SCENARIOS = [
@@ -265,11 +265,11 @@ def test_batches_that_fit_the_tiles(count: int, allowed: tuple[int, int, int], b
             Gpu("Orin", "8.7"),
             "was built by TensorRT-RTX 9.9, which TensorRT-RTX",
         ),
-        ({"flavour": "onnx"}, Gpu("Orin", "8.7"), "describes no TensorRT plan"),
+        ({"variant": "onnx"}, Gpu("Orin", "8.7"), "describes no TensorRT plan"),
         ({"compute_capabilities": ("8.6",)}, Gpu("Orin", "8.7"), "8.6, and Orin has 8.7; write it"),
         ({}, None, "needs a GPU of compute capability 8.7, and this machine has none"),
         (
-            {"flavour": "native"},
+            {"variant": "native"},
             Gpu("Orin", "8.7"),
             "was built by TensorRT 1.0; TensorRT cannot be",
         ),
@@ -285,9 +285,9 @@ def test_engines_of_other_machines(
     path = written(tmp_path)
     replace(read_sidecar(path), **change).write(sidecar_path(path))
     monkeypatch.setattr(backend, "find_gpu", lambda: gpu)
-    if change.get("flavour") != "native":
-        monkeypatch.setattr(backend, "open_flavour", lambda name: Flavour(name, twin))
-    with pytest.raises(ToolError, match=words):
+    if change.get("variant") != "native":
+        monkeypatch.setattr(backend, "open_variant", lambda name: TensorRtVariant(name, twin))
+    with pytest.raises(EdgeError, match=words):
         TensorRtEngine(path)
 
 
@@ -298,16 +298,16 @@ def test_a_real_plan_gets_as_far_as_asking_for_a_device(
     rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     if backend.find_gpu():
         pytest.skip("this machine has a GPU")
-    from export.build import build_plan
+    from export.build import build_engine
     from export.graph import read_graph
 
-    flavour = Flavour("rtx", rtx)
+    variant = TensorRtVariant("rtx", rtx)
     model, _ = read_graph(shipped()["quarter_mrunet"])
     path = tmp_path / "quarter.trt"
-    path.write_bytes(build_plan(model, flavour, Profile(TILE, BATCH), ["8.6"]).plan)
+    path.write_bytes(build_engine(model, variant, Profile(TILE, BATCH), ["8.6"]).engine)
     with (
-        pytest.raises(ToolError, match=r"TensorRT-RTX .* cannot load it .*CUDA"),
-        backend.loaded(path, flavour),
+        pytest.raises(EdgeError, match=r"TensorRT-RTX .* cannot load it .*CUDA"),
+        backend.loaded(path, variant),
     ):
         pass
 
@@ -315,7 +315,7 @@ def test_a_real_plan_gets_as_far_as_asking_for_a_device(
 def test_trust_is_for_plans_that_changed(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(ToolError, match="only if you trust it: --trust-engine"):
+    with pytest.raises(EdgeError, match="only if you trust it: --trust-engine"):
         read_sidecar(path)
     assert read_sidecar(path, trust=True).engine_sha256 != sha256(path)
     assert json.loads(sidecar_path(path).read_text(encoding="utf-8"))["schema"] == 1

@@ -11,11 +11,11 @@ from onnx import TensorProto, numpy_helper
 
 import export.build
 from edge.engines import shipped
-from edge.engines.flavour import FLAVOURS, Flavour, collecting_log, open_flavour
 from edge.engines.profile import Profile
-from edge.errors import BadArgumentError, ToolError
+from edge.engines.variant import VARIANTS, TensorRtVariant, collecting_log, open_variant
+from edge.errors import BadArgumentError, EdgeError
 from edge.gpu import Gpu
-from export.build import build_plan, weakly_typed
+from export.build import build_engine, weakly_typed
 from export.fp16 import fp16
 from export.graph import ActivationHook, producers_of, weights_of
 from export.int8 import Placement, activations, int8
@@ -71,9 +71,9 @@ RTX_ONLY = {
 
 
 @pytest.fixture(scope="module")
-def rtx() -> Flavour:
-    pytest.importorskip(FLAVOURS["rtx"], reason="TensorRT-RTX is not installed")
-    return open_flavour("rtx")
+def rtx() -> TensorRtVariant:
+    pytest.importorskip(VARIANTS["rtx"], reason="TensorRT-RTX is not installed")
+    return open_variant("rtx")
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def missing(module: types.ModuleType, names: dict[str, set[str]]) -> set[str]:
 def test_names_of_tensorrt() -> None:
     """Held against 8.6.0, 10 and 11 wherever one of them is installed."""
     try:
-        module = open_flavour("native").module
-    except ToolError as error:
+        module = open_variant("native").module
+    except EdgeError as error:
         pytest.skip(str(error))
     assert not missing(module, NAMES)
     assert not missing(module, WEAK) or hasattr(
@@ -117,7 +117,7 @@ def test_names_of_tensorrt() -> None:
     )
 
 
-def test_names_of_tensorrt_rtx(rtx: Flavour) -> None:
+def test_names_of_tensorrt_rtx(rtx: TensorRtVariant) -> None:
     assert not missing(rtx.module, NAMES)
     assert not missing(rtx.module, RTX_ONLY)
     assert missing(rtx.module, WEAK)
@@ -148,10 +148,10 @@ def test_a_profile_that_is_none(
 @pytest.mark.parametrize("gpu", [None, ORIN], indirect=True)  # neither is one it serves
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_builds(
-    precision: str, rtx: Flavour, quarter: onnx.ModelProto, gpu: Gpu | None
+    precision: str, rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: Gpu | None
 ) -> None:
-    built = build_plan(PRECISIONS[precision](quarter), rtx, SMALLEST)
-    assert built.plan
+    built = build_engine(PRECISIONS[precision](quarter), rtx, SMALLEST)
+    assert built.engine
     assert built.seconds > 0
     assert built.device == (gpu.name if gpu else "CPU")
     # All that this version serves, but Turing.
@@ -173,43 +173,51 @@ def test_compute_capabilities(
     gpu: Gpu | None,
     asked: tuple[str, ...],
     expected: tuple[str, ...],
-    rtx: Flavour,
+    rtx: TensorRtVariant,
     quarter: onnx.ModelProto,
 ) -> None:
-    built = build_plan(quarter, rtx, SMALLEST, asked)
+    built = build_engine(quarter, rtx, SMALLEST, asked)
     assert built.compute_capabilities == expected
     assert built.device == (gpu.name if gpu else "CPU")
 
 
-def test_turing_is_told_to_the_builder(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
-    without, turing = (build_plan(quarter, rtx, SMALLEST, (name,)).plan for name in ("8.6", "7.5"))
+def test_turing_is_told_to_the_builder(
+    rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
+) -> None:
+    without, turing = (
+        build_engine(quarter, rtx, SMALLEST, (name,)).engine for name in ("8.6", "7.5")
+    )
     assert len(turing) > 1.5 * len(without)
 
 
-def test_an_unknown_compute_capability(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+def test_an_unknown_compute_capability(
+    rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
+) -> None:
     with pytest.raises(BadArgumentError, match=r"^8\.7: .* only for 7\.5, .*8\.6, 8\.9"):
-        build_plan(quarter, rtx, SMALLEST, ["8.6", "8.7"])
+        build_engine(quarter, rtx, SMALLEST, ["8.6", "8.7"])
 
 
-def test_a_graph_that_the_parser_refuses(rtx: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
+def test_a_graph_that_the_parser_refuses(
+    rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
+) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(quarter)
     model.graph.node[5].op_type = "Frobnicate"
-    with pytest.raises(ToolError, match=r"conv2d_1 \(Frobnicate\): INVALID_NODE, .*not found") as e:
-        build_plan(model, rtx, SMALLEST)
+    with pytest.raises(EdgeError, match=r"conv2d_1 \(Frobnicate\): INVALID_NODE, .*not found") as e:
+        build_engine(model, rtx, SMALLEST)
     assert "\n" not in str(e.value)
     # Nobody writes the output: an error about no node.
     model.CopyFrom(quarter)
     del model.graph.node[-1]
-    with pytest.raises(ToolError, match=r"cannot read the graph: [A-Z_]+, "):
-        build_plan(model, rtx, SMALLEST)
+    with pytest.raises(EdgeError, match=r"cannot read the graph: [A-Z_]+, "):
+        build_engine(model, rtx, SMALLEST)
 
 
 def test_tiles_that_the_network_cannot_take(
-    rtx: Flavour, quarter: onnx.ModelProto, gpu: None
+    rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
 ) -> None:
-    with pytest.raises(ToolError, match=r"cannot build .* Dimensions are 33 and 32") as e:
-        build_plan(quarter, rtx, Profile((33, 32), (1, 1, 1)))
+    with pytest.raises(EdgeError, match=r"cannot build .* Dimensions are 33 and 32") as e:
+        build_engine(quarter, rtx, Profile((33, 32), (1, 1, 1)))
     assert "\n" not in str(e.value)
 
 
@@ -219,33 +227,35 @@ measures = pytest.mark.filterwarnings("ignore:.*no-ops in TensorRT-RTX:Deprecati
 
 
 @pytest.fixture
-def native(rtx: Flavour) -> Flavour:
-    return Flavour("native", rtx.module)
+def native(rtx: TensorRtVariant) -> TensorRtVariant:
+    return TensorRtVariant("native", rtx.module)
 
 
-def test_plain_tensorrt_needs_a_gpu(native: Flavour, quarter: onnx.ModelProto, gpu: None) -> None:
-    with pytest.raises(ToolError, match=r"has none .* --target rtx .* --out X\.onnx"):
-        build_plan(quarter, native, SMALLEST)
+def test_plain_tensorrt_needs_a_gpu(
+    native: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
+) -> None:
+    with pytest.raises(EdgeError, match=r"has none .* --target rtx .* --out X\.onnx"):
+        build_engine(quarter, native, SMALLEST)
 
 
 def test_plain_tensorrt_builds_for_its_own_gpu(
-    native: Flavour, quarter: onnx.ModelProto, gpu: None
+    native: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
 ) -> None:
     with pytest.raises(BadArgumentError, match=r"^8\.7: .* builds for the GPU it runs on"):
-        build_plan(quarter, native, SMALLEST, ("8.7",))
+        build_engine(quarter, native, SMALLEST, ("8.7",))
 
 
 @measures
 @pytest.mark.parametrize("gpu", [ORIN], indirect=True)
 @pytest.mark.parametrize("before", [None, b"", b"no measurements" * 99])
 def test_measurements_are_kept(
-    before: bytes | None, gpu: Gpu, cache: Path, native: Flavour, quarter: onnx.ModelProto
+    before: bytes | None, gpu: Gpu, cache: Path, native: TensorRtVariant, quarter: onnx.ModelProto
 ) -> None:
     file = cache / "microplastic-edge" / f"TensorRT-{native.version}-Orin-nvgpu-.timings"
     if before is not None:
         file.parent.mkdir(parents=True)
         file.write_bytes(before)
-    built = build_plan(quarter, native, SMALLEST)
+    built = build_engine(quarter, native, SMALLEST)
     assert (built.device, built.compute_capabilities) == (ORIN.name, ("8.7",))
     assert file.read_bytes() not in (b"", before)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
@@ -254,17 +264,17 @@ def test_measurements_are_kept(
 @measures
 @pytest.mark.parametrize("gpu", [ORIN], indirect=True)
 def test_a_cache_folder_that_cannot_be_used(
-    gpu: Gpu, cache: Path, native: Flavour, quarter: onnx.ModelProto
+    gpu: Gpu, cache: Path, native: TensorRtVariant, quarter: onnx.ModelProto
 ) -> None:
     cache.write_text("a file")
-    assert build_plan(quarter, native, SMALLEST).plan
+    assert build_engine(quarter, native, SMALLEST).engine
     assert cache.read_text() == "a file"
 
 
 def test_rtx_measures_nothing(
-    rtx: Flavour, quarter: onnx.ModelProto, gpu: None, cache: Path
+    rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None, cache: Path
 ) -> None:
-    build_plan(quarter, rtx, SMALLEST)
+    build_engine(quarter, rtx, SMALLEST)
     assert not cache.exists()
 
 
@@ -272,7 +282,7 @@ def test_rtx_measures_nothing(
 @pytest.mark.parametrize("gpu", [ORIN], indirect=True)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_module_without_strong_typing(
-    precision: str, gpu: Gpu, cache: Path, rtx: Flavour, quarter: onnx.ModelProto
+    precision: str, gpu: Gpu, cache: Path, rtx: TensorRtVariant, quarter: onnx.ModelProto
 ) -> None:
     """TensorRT 8.6's flags before TensorRT-RTX's builder, where TF32 changes nothing."""
     real = rtx.module
@@ -285,7 +295,7 @@ def test_a_module_without_strong_typing(
         }
     )
     model = PRECISIONS[precision](quarter)
-    assert build_plan(model, Flavour("native", older), SMALLEST).plan
+    assert build_engine(model, TensorRtVariant("native", older), SMALLEST).engine
 
 
 @pytest.mark.parametrize(("precision", "apart"), [("fp32", 0), ("fp16", 0.2), ("int8", 4)])
@@ -325,12 +335,12 @@ STUBS = [
 ]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stub", [*STUBS, ""])
 def test_a_module_that_cannot_be_used(
-    stub: str, flavour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stub: str, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = FLAVOURS[flavour]
+    name = VARIANTS[variant]
     # With one there before, monkeypatch takes away what the import puts there.
     monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     if stub:
@@ -338,12 +348,12 @@ def test_a_module_that_cannot_be_used(
         (tmp_path / f"{name}.py").write_text(stub)
         monkeypatch.syspath_prepend(tmp_path)
     way_out = {"native": "JetPack .* --target rtx .* --out X.onnx", "rtx": r"pip install .*\[rtx\]"}
-    with pytest.raises(ToolError, match=f"cannot be used .*{way_out[flavour]}") as e:
-        open_flavour(flavour)
+    with pytest.raises(EdgeError, match=f"cannot be used .*{way_out[variant]}") as e:
+        open_variant(variant)
     assert "\n" not in str(e.value)
 
 
-def test_the_log(rtx: Flavour) -> None:
+def test_the_log(rtx: TensorRtVariant) -> None:
     severity, log = rtx.module.ILogger, collecting_log(rtx.module)
     assert log.last_errors() == ""
     log.log(severity.INFO, "loading")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.calibration_data import CROPS, SIDE, from_folder, padded, rendered
 from tests.conftest import write_rgb
 from train.data.synth import composited, scene
@@ -85,12 +85,12 @@ def test_broken_photos_are_left_out_and_named(tmp_path: Path) -> None:
 def test_folders_without_photos(files, words, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         from_folder(tmp_path, 4)
 
 
 def test_photos_smaller_than_the_network_takes(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="too small"):
+    with pytest.raises(EdgeError, match="too small"):
         from_folder(photos(tmp_path / "belt", 2, side=20), 32)
 
 

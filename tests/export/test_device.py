@@ -8,8 +8,8 @@ import pytest
 import export.calibration_data
 import export.write
 from edge.engines import shipped
-from edge.engines.flavour import Flavour
 from edge.engines.sidecar import read_sidecar
+from edge.engines.variant import TensorRtVariant
 from export.build import Built
 from export.inspection import inspection
 from tests.driver import succeeds
@@ -21,11 +21,11 @@ def the_engine_has_a_row_of_its_own(folder: str) -> None:
     export.calibration_data.CROPS = 8
     graph = Path(folder) / "graph.onnx"
 
-    def build(model, flavour, profile, capabilities) -> Built:
+    def build(model, variant, profile, capabilities) -> Built:
         graph.write_bytes(model.SerializeToString())
         return Built(twin.plan(graph, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
-    export.write.build_plan = build
+    export.write.build_engine = build
     export.write.targets_of = lambda *_: ("8.7",)
     out = Path(folder) / "quarter.trt"
     done = export.write.export(
@@ -35,7 +35,7 @@ def the_engine_has_a_row_of_its_own(folder: str) -> None:
         photos=None,
         max_drop=None,
         target=export.write.Target(
-            Flavour("rtx", sys.modules[twin.__name__]), (), (300, 400), None, None
+            TensorRtVariant("rtx", sys.modules[twin.__name__]), (), (300, 400), None, None
         ),
         on_progress=lambda _: None,
     )

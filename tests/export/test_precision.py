@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from edge.engines.engine import INPUT, OUTPUT
-from edge.engines.flavour import open_flavour
 from edge.engines.profile import Profile
-from export.build import build_plan
+from edge.engines.variant import open_variant
+from export.build import build_engine
 from export.calibration import histograms
 from export.fp16 import emulate_fp16, fp16
 from export.graph import ActivationHook, conv_nodes, int8_fraction, precision_of
@@ -57,10 +57,10 @@ def test_runs_in_onnx_runtime_and_builds_for_rtx(key, precision, traced, record_
         # Not one step of rounding more, which is what ONNX Runtimes get wrong in float16.
         assert np.abs(found - emulated).mean() < 0.1
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    built = build_plan(
-        model, open_flavour("rtx"), Profile((side, side), (1, 2, 4)), compute_capabilities=["8.6"]
+    built = build_engine(
+        model, open_variant("rtx"), Profile((side, side), (1, 2, 4)), compute_capabilities=["8.6"]
     )
-    assert len(built.plan) > 10_000
+    assert len(built.engine) > 10_000
 
 
 def test_an_overflow_of_float16_is_seen(traced) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from edge.engines import shipped
 from edge.engines.engine import OUTPUT
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.calibration import METHODS
 from export.calibration_data import CalibrationData
 from export.graph import ActivationHook, conv_nodes, precision_of, read_graph
@@ -26,7 +26,7 @@ def data() -> CalibrationData:
 def evaluator(data: CalibrationData) -> Evaluator:
     model, info = read_graph(shipped()["quarter_mrunet"])
     hook = ActivationHook(model, [OUTPUT])
-    return Evaluator(data.held_out, lambda tiles: hook.run(tiles)[OUTPUT], info.level)
+    return Evaluator(data.held_out, lambda tiles: hook.run(tiles)[OUTPUT], info.threshold_u8)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_loss_that_nothing_brings_down_is_an_error(
     data: CalibrationData, evaluator: Evaluator
 ) -> None:
     model, _ = read_graph(shipped()["quarter_mrunet"])
-    with pytest.raises(ToolError, match="only with every convolution in FP16"):
+    with pytest.raises(EdgeError, match="only with every convolution in FP16"):
         choose(model, data, evaluator, max_drop=-1.0)
 
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from bench.engines import measure
 from bench.networks import ALL_MODELS
 from edge.engines import shipped
-from edge.engines.flavour import open_flavour
 from edge.engines.sidecar import read_sidecar
+from edge.engines.variant import open_variant
 from export.cli import export_trt
 from export.graph import PRECISIONS
 
@@ -18,7 +18,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
 
 def test_a_row_of_the_table() -> None:
-    result = measure(open_flavour("rtx"), ["8.6"], ["quarter_mrunet"])
+    result = measure(open_variant("rtx"), ["8.6"], ["quarter_mrunet"])
     fp32, fp16, int8 = result.engines
     assert [row.precision for row in (fp32, fp16, int8)] == ["fp32", "fp16", "int8"]
     assert (fp32.tile_hw, fp32.batch) == ((500, 500), 3)
@@ -29,7 +29,7 @@ def test_a_row_of_the_table() -> None:
 
 @pytest.mark.slow
 def test_every_network_builds_in_every_precision_at_full_size() -> None:
-    result = measure(open_flavour("rtx"), ["8.6"])
+    result = measure(open_variant("rtx"), ["8.6"])
     assert len(result.engines) == len(ALL_MODELS) * len(PRECISIONS)
     allowed = {"fp32": 0, "fp16": 2, "int8": 60}
     assert all(row.max_abs_difference <= allowed[row.precision] for row in result.engines)

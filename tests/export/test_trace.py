@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edge.engines import open_engine, shipped
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from export.fp16 import fp16
 from export.graph import read_graph
 from export.trace import EngineGraph, from_onnx, to_onnx
@@ -41,12 +41,12 @@ def test_shipped_weights_run_in_torch(name: str) -> None:
 
 def test_graphs_that_are_no_network_in_torch(traced) -> None:
     model, info, _ = traced("quarter_mrunet")
-    with pytest.raises(ToolError, match="own: not in the model registry"):
+    with pytest.raises(EdgeError, match="own: not in the model registry"):
         from_onnx(model, replace(info, model="own"))
     renamed = onnx.ModelProto()
     renamed.CopyFrom(model)
     for initializer in renamed.graph.initializer:
         initializer.name = initializer.name.replace("stem", "trunk")
     for changed in (renamed, fp16(model)):
-        with pytest.raises(ToolError, match="export it again with --precision fp32"):
+        with pytest.raises(EdgeError, match="export it again with --precision fp32"):
             from_onnx(changed, info)

@@ -19,7 +19,7 @@ PLAN = Sidecar(
     onnx_sha256="",
     checkpoint_sha256=None,
     profile=Profile((512, 480), (1, 4, 9)),
-    flavour="native",
+    variant="native",
     version="10.3",
     device="Orin",
     compute_capabilities=("8.7",),
@@ -31,7 +31,7 @@ PLAN = Sidecar(
     ("sidecar", "platform", "batch", "image"),
     [
         (PLAN, "tensorrt_plan", 9, [512, 480, 3]),
-        (replace(PLAN, profile=None, flavour="onnx"), "onnxruntime_onnx", 16, [-1, -1, 3]),
+        (replace(PLAN, profile=None, variant="onnx"), "onnxruntime_onnx", 16, [-1, -1, 3]),
     ],
 )
 def test_config(sidecar: Sidecar, platform: str, batch: int, image: list[int]) -> None:

@@ -99,7 +99,7 @@ def test_metadata_says_what_the_runtime_must_know(exported: Path, checkpoint_pat
     checkpoint = load(checkpoint_path)
     assert (info.model, info.halo, info.multiple) == ("quarter_mrunet", 15, 2)
     assert (info.mean, info.std) == (checkpoint.normalisation.mean, checkpoint.normalisation.std)
-    assert (info.threshold, info.level) == (0.5, 128)
+    assert (info.threshold, info.threshold_u8) == (0.5, 128)
     assert info.training == checkpoint.training
     assert info.content_hash == content_hash(model)
     model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
@@ -127,7 +127,7 @@ def test_the_card_says_what_it_is(exported: Path) -> None:
 
 def test_the_sidecar_belongs_to_the_engine(engine: Path, source: Path) -> None:
     sidecar = read_sidecar(engine)
-    assert (sidecar.precision, sidecar.flavour) == ("fp16", "rtx")
+    assert (sidecar.precision, sidecar.variant) == ("fp16", "rtx")
     assert sidecar.compute_capabilities == ("8.6",)
     assert sidecar.engine_sha256 == sha256(engine)
     assert sidecar.checkpoint_sha256 == sha256(source)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.checkpoint import Checkpoint, Normalisation, load, probability, save
 from train.models.registry import MODELS, build
 
@@ -45,7 +45,7 @@ class RunsCode:
 def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(RunsCode(), "bad.pt")
-    with pytest.raises(ToolError, match="not a checkpoint that is safe to load"):
+    with pytest.raises(EdgeError, match="not a checkpoint that is safe to load"):
         load(Path("bad.pt"))
     assert not Path("ran").exists()
 
@@ -68,16 +68,16 @@ def test_a_checkpoint_that_does_not_fit_says_why(  # type: ignore[no-untyped-def
     content = torch.load(path)
     change(content)
     torch.save(content, path)
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         load(path)
 
 
 def test_a_random_file_and_a_missing_one(tmp_path: Path) -> None:
     path = tmp_path / "random.pt"
     path.write_bytes(os.urandom(2000))
-    with pytest.raises(ToolError, match="not a checkpoint"):
+    with pytest.raises(EdgeError, match="not a checkpoint"):
         load(path)
-    with pytest.raises(ToolError, match="no such file"):
+    with pytest.raises(EdgeError, match="no such file"):
         load(tmp_path / "absent.pt")
 
 

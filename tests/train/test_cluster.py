@@ -14,7 +14,7 @@ import torch
 from ray.cluster_utils import Cluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from train.checkpoint import load
 from train.cluster import run_on_ray
 from train.crossval import Job, prepare_split, run
@@ -105,7 +105,7 @@ def test_a_job_that_fails_leaves_the_others_done(
         ended.extend(done for done, _ in run_on_ray([bad, good], cluster.address))
 
     words = f"1 of 2 jobs failed .quarter_mrunet fold 2., .* {tmp_path}/elsewhere: not there on"
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         collect()
     assert ended == [good]
     assert good.done
@@ -122,7 +122,7 @@ def test_local_is_a_cluster_of_its_own(cluster: Cluster) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"])
 def test_no_cluster_is_one_sentence(address: str) -> None:
     start = time.monotonic()
-    with pytest.raises(ToolError, match=f"{address}: no Ray cluster that takes jobs") as raised:
+    with pytest.raises(EdgeError, match=f"{address}: no Ray cluster that takes jobs") as raised:
         list(run_on_ray([], address))
     assert time.monotonic() - start < 30
     assert "\n" not in str(raised.value)

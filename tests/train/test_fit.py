@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train.module
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
@@ -194,7 +194,7 @@ def test_a_folder_with_another_run_is_left_alone(finished: Path, tmp_path: Path)
     (tmp_path / "damaged").mkdir()
     for content, words in (("[]", "not the settings of a run"), ("{", "not JSON")):
         (tmp_path / "damaged/settings.json").write_text(content)
-        with pytest.raises(ToolError, match=words):
+        with pytest.raises(EdgeError, match=words):
             run(tmp_path / "damaged")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/notes.txt").write_text("mine")
@@ -208,7 +208,7 @@ def test_a_resume_file_that_would_run_code_does_not(finished: Path, tmp_path: Pa
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save({"state_dict": RunsCode()}, finished / RESUME)
-    with pytest.raises(ToolError, match="not safe to load"):
+    with pytest.raises(EdgeError, match="not safe to load"):
         run(finished)
     assert not (tmp_path / "ran").exists()
 
@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "paper", replace(RECIPES["paper"], learning_rate=1e30))
-    with pytest.raises(ToolError, match=r"step \d+ \(epoch 1\): the loss is (nan|inf)"):
+    with pytest.raises(EdgeError, match=r"step \d+ \(epoch 1\): the loss is (nan|inf)"):
         run(tmp_path / "run")
     assert not (tmp_path / "run" / LAST).exists()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.data.folds import Split, chosen, hold_out, split
 from train.data.samples import Sample
 
@@ -50,7 +50,7 @@ def test_holding_out_a_tenth() -> None:
     training, validation = hold_out(samples(30), 0)
     assert len(validation) == 3
     assert sorted(sample.name for sample in training + validation) == names(30)
-    with pytest.raises(ToolError, match="one photo only"):
+    with pytest.raises(EdgeError, match="one photo only"):
         hold_out(samples(1), 0)
 
 
@@ -88,12 +88,12 @@ def test_a_broken_split_says_why(tmp_path: Path, spoil, words: str) -> None:  # 
     content = json.loads(path.read_text(encoding="utf-8"))
     spoil(content)
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         Split.read(path)
 
 
 def test_too_few_photos_and_photos_of_other_data() -> None:
-    with pytest.raises(ToolError, match=r"4 photo\(s\) cannot make 5 folds"):
+    with pytest.raises(EdgeError, match=r"4 photo\(s\) cannot make 5 folds"):
         split(samples(4), "photo", 0)
-    with pytest.raises(ToolError, match="data: has no p001, which the split names"):
+    with pytest.raises(EdgeError, match="data: has no p001, which the split names"):
         chosen(samples(1), ["p000", "p001"], Path("data"))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from train.models.norm import NormConv2d, fused
 from train.models.registry import MODELS, PAPER_MODELS, build, open_model, parse
 from train.models.segnet import unpool
@@ -112,7 +112,7 @@ def test_a_wrong_description_says_what_is_wrong(
 ) -> None:
     changed = {**spec.describe(), **changes}
     description = {k: v for k, v in changed.items() if v is not None or k == "family"}
-    with pytest.raises(ToolError, match=f"^x.json: .*{words}"):
+    with pytest.raises(EdgeError, match=f"^x.json: .*{words}"):
         parse(description, "x.json")
 
 
@@ -136,7 +136,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (b"[1]", "must be a JSON object"),
     ):
         Path("bad.json").write_bytes(content)
-        with pytest.raises(ToolError, match=f"^bad.json: .*{words}"):
+        with pytest.raises(EdgeError, match=f"^bad.json: .*{words}"):
             open_model("bad.json")
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.particles import find_particles
 from train.data.plastic import LARGEST_PX, Plastic, read_cutouts, stands_out
 from train.data.shapes import Floats
@@ -61,5 +61,5 @@ def test_cut_outs_are_whole_objects(tmp_path: Path) -> None:
     assert cutout.alpha.shape == cutout.colour.shape[:2] == (23, 23)
     assert cutout.alpha[11, 11] == pytest.approx(1)
     assert cutout.colour[11, 11] * 255 == pytest.approx([20, 60, 200])  # RGB
-    with pytest.raises(ToolError, match="has no photos in images/"):
+    with pytest.raises(EdgeError, match="has no photos in images/"):
         read_cutouts(tmp_path / "masks")

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from tests.conftest import write_rgb
 from train.data.points import point_samples, read_points
 
@@ -34,7 +34,7 @@ def test_points_of_coco_keypoints(tmp_path: Path) -> None:
     assert found.ignored.tolist() == [[3, 4], [9, 9]]
     annotations[0]["keypoints"] = [1, 2]
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
-    with pytest.raises(ToolError, match=r"points\.json: a\.png, annotation 1 has no keypoints"):
+    with pytest.raises(EdgeError, match=r"points\.json: a\.png, annotation 1 has no keypoints"):
         read_points(path)
 
 
@@ -54,7 +54,7 @@ def test_points_of_coco_keypoints(tmp_path: Path) -> None:
 def test_a_broken_csv_is_told_by_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(text)
-    with pytest.raises(ToolError, match=words):
+    with pytest.raises(EdgeError, match=words):
         read_points(path)
 
 
@@ -78,8 +78,8 @@ def test_a_photo_without_points_has_no_particle(inner: str, tmp_path: Path) -> N
     assert (a.name, a.image.shape, a.labels.points.tolist()) == ("a.png", (20, 30, 3), [[29, 19]])
     assert len(b.labels.points) == len(b.labels.ignored) == 0
     path.write_text("file,x,y\na.png,19,29\n")
-    with pytest.raises(ToolError, match=r"point \(19, 29\) is outside of the photo.* 30x20 px"):
+    with pytest.raises(EdgeError, match=r"point \(19, 29\) is outside of the photo.* 30x20 px"):
         point_samples(tmp_path, read_points(path))
     path.write_text("file,x,y\nc.png,1,1\n")
-    with pytest.raises(ToolError, match=r"c\.png: has points but is not in"):
+    with pytest.raises(EdgeError, match=r"c\.png: has points but is not in"):
         point_samples(tmp_path, read_points(path))

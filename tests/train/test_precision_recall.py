@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
@@ -56,7 +56,7 @@ def test_the_highest_threshold_of_a_recall() -> None:
     maps, labels = maps_and_labels()
     maps[1][:] = 0
     with pytest.raises(
-        ToolError, match=r"no threshold reaches a recall of 0\.9; the best is 0\.66"
+        EdgeError, match=r"no threshold reaches a recall of 0\.9; the best is 0\.66"
     ):
         evaluate_points(maps, labels, 3).at_recall(0.9)
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.data.samples import Sample, find_samples, scan
 
 HEIGHT, WIDTH = 20, 30
@@ -85,14 +85,14 @@ def test_object_numbers_in_16_bits_are_no_mask(tmp_path: Path) -> None:
     """Read as 8 bits they would be an empty mask."""
     write_photo(tmp_path / "images/a.png")
     write_mask(tmp_path / "masks/a.tif", (particles() // 255).astype(np.uint16) * 3)
-    with pytest.raises(ToolError, match=r"a\.tif: holds grey value 3; a mask is 0 for background"):
+    with pytest.raises(EdgeError, match=r"a\.tif: holds grey value 3; a mask is 0 for background"):
         find_samples(tmp_path)[0].load()
 
 
 def test_a_jpeg_mask_is_told_to_become_png(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     write_mask(tmp_path / "masks/a.jpg", particles())
-    with pytest.raises(ToolError, match="which JPEG blurs: save masks as PNG"):
+    with pytest.raises(EdgeError, match="which JPEG blurs: save masks as PNG"):
         find_samples(tmp_path)[0].load()
 
 
@@ -109,19 +109,19 @@ def test_names_are_unique(tmp_path: Path) -> None:
         f"{masks / 'b.png'} and {masks / 'b.tif'}: 2 masks of one name; keep one",
         f"{masks / 'c.png'}: has no photo of the same name",
     ]
-    with pytest.raises(ToolError, match=r"a\.jpg and .*a\.png: .* \(and 2 more\)$"):
+    with pytest.raises(EdgeError, match=r"a\.jpg and .*a\.png: .* \(and 2 more\)$"):
         find_samples(tmp_path)
 
 
 def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="images: no such folder; photos go to images/"):
+    with pytest.raises(EdgeError, match="images: no such folder; photos go to images/"):
         find_samples(tmp_path)
     write_photo(tmp_path / "images/a.png")
-    with pytest.raises(ToolError, match=r"masks: no such folder; .*annotations\.json"):
+    with pytest.raises(EdgeError, match=r"masks: no such folder; .*annotations\.json"):
         find_samples(tmp_path)
     (tmp_path / "images/a.png").unlink()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(ToolError, match="images: holds no images"):
+    with pytest.raises(EdgeError, match="images: holds no images"):
         find_samples(tmp_path)
 
 
@@ -215,7 +215,7 @@ def test_a_file_that_is_not_coco_is_one_sentence(
     content = json.loads(path.read_text())
     spoil(content)
     path.write_text(json.dumps(content))
-    with pytest.raises(ToolError) as raised:
+    with pytest.raises(EdgeError) as raised:
         find_samples(tmp_path)
     assert str(raised.value).startswith(f"{path}: ")
     assert words in str(raised.value)
@@ -224,10 +224,10 @@ def test_a_file_that_is_not_coco_is_one_sentence(
 def test_json_files_that_leave_the_choice_open(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     (tmp_path / "x.json").write_text('{"images": [')
-    with pytest.raises(ToolError, match=r"x\.json: not JSON"):
+    with pytest.raises(EdgeError, match=r"x\.json: not JSON"):
         find_samples(tmp_path)
     write_coco(tmp_path / "y.json", [])
-    with pytest.raises(ToolError, match=r"holds x\.json and y\.json; keep the one"):
+    with pytest.raises(EdgeError, match=r"holds x\.json and y\.json; keep the one"):
         find_samples(tmp_path)
 
 
@@ -258,14 +258,14 @@ def test_an_annotation_that_cannot_be_drawn_is_named(
     write_photo(tmp_path / "images/a.png")
     write_coco(tmp_path / "annotations.json", [annotation(segmentation)])
     (pair,) = find_samples(tmp_path)
-    with pytest.raises(ToolError, match=rf"annotations\.json: a\.png, annotation 7 {words}"):
+    with pytest.raises(EdgeError, match=rf"annotations\.json: a\.png, annotation 7 {words}"):
         pair.load()
 
 
 def test_a_photo_of_another_size_than_its_entry_is_named(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png", (WIDTH, HEIGHT, 3))
     write_coco(tmp_path / "annotations.json", [])
-    with pytest.raises(ToolError, match=r"a\.png is 30x20 px, its photo 20x30"):
+    with pytest.raises(EdgeError, match=r"a\.png is 30x20 px, its photo 20x30"):
         find_samples(tmp_path)[0].load()
 
 
@@ -294,5 +294,5 @@ def test_a_mask_that_claims_billions_of_pixels_is_refused(tmp_path: Path) -> Non
     encoded[29:33] = struct.pack(">I", zlib.crc32(encoded[12:29]))
     (tmp_path / "masks/a.png").write_bytes(encoded)
     (paths,) = find_samples(tmp_path)
-    with pytest.raises(ToolError, match=r"a\.png: not a readable image"):
+    with pytest.raises(EdgeError, match=r"a\.png: not a readable image"):
         paths.load()

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from tests.conftest import write_rgb
 from train.data.camera import photograph
 from train.data.sand import SandPhotos, rendered_sand
@@ -53,5 +53,5 @@ def test_places_are_folders_or_globs(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         write_rgb(tmp_path / name, photo(64, 64))
     SandPhotos.read([str(tmp_path), str(tmp_path / "a*")])
-    with pytest.raises(ToolError, match=r"c\*: neither a folder with images nor a glob"):
+    with pytest.raises(EdgeError, match=r"c\*: neither a folder with images nor a glob"):
         SandPhotos.read([str(tmp_path / "c*")])

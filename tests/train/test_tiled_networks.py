@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge.tiling import Plan, cut, plan, plan_fixed, stitch
+from edge.tiling import Plan, cut, fixed_tile_grid, plan, stitch
 from tests.thin import THIN
 from train.models.registry import MODELS, PAPER_MODELS, build
 from train.models.segnet import SegNet
@@ -98,7 +98,7 @@ def test_a_frame_smaller_than_a_tile(key: str) -> None:
     spec = SPECS[key]
     halo = spec.receptive_field_radius()
     assert difference(spec, plan((21, 43), multiple=spec.multiple, halo=halo), 5) == 0.0
-    layout = plan_fixed((21, 43), (64, 64), multiple=spec.multiple, halo=halo)
+    layout = fixed_tile_grid((21, 43), (64, 64), multiple=spec.multiple, halo=halo)
     assert layout.count == 1
     assert difference(spec, layout, 5) == 0.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, printable, reported
+from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
@@ -28,8 +28,8 @@ def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
     train analyse runs/unet/fold*/best.pt --data data --out analysis
     train fit --model analysis/proposed.json --data data --out smaller
     """
-    with reported():
-        with needs("train"):
+    with error_handler():
+        with require_extra("train"):
             from train.analyse import analyse as run
         found = run(checkpoints, data, out, lambda text: click.echo(printable(text), err=True))
         click.echo(f"\n{found.describe()}\n\n{printable(str(out))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import ToolError, needs, printable, reported
+from edge.errors import EdgeError, error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
@@ -21,8 +21,8 @@ def check(data: Path) -> None:
       images/ and a COCO file, annotations.json
       photos beside _annotations.coco.json, as Roboflow exports them
     """
-    with reported():
-        with needs("cpu"):
+    with error_handler():
+        with require_extra("cpu"):
             from train.data.check import check as run
             from train.data.samples import scan
         pairs, unpaired = scan(data)
@@ -32,4 +32,4 @@ def check(data: Path) -> None:
         for message in report.broken:
             click.echo(f"broken: {printable(message)}")
         if report.broken:
-            raise ToolError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")
+            raise EdgeError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")

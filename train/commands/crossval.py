@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import error_handler, require_extra
 from train.commands.options import DATA, INIT, recipe_of, settings_of, stoppable, training_options
 from train.commands.tables import show_tables
 from train.models.registry import PAPER_MODELS, open_model
@@ -57,11 +57,11 @@ def crossval(
     **settings: Any,
 ) -> None:
     """The paper's comparison: five networks, five folds, then its tables with ours beside."""
-    with reported(), stoppable():
+    with error_handler(), stoppable():
         specs = [open_model(name) for name in PAPER_MODELS] if models == "all" else [
             open_model(name) for name in models.split(",")
         ]  # fmt: skip
-        with needs("train"):
+        with require_extra("train"):
             from train.checkpoint import open_checkpoint
             from train.crossval import Job, prepare_split, run_here
         start = open_checkpoint(init) if init else None
@@ -74,7 +74,7 @@ def crossval(
             for number in ([fold] if fold else range(1, 6))
         ]
         if address:
-            with needs("cluster"):
+            with require_extra("cluster"):
                 from train.cluster import run_on_ray
             finished = run_on_ray(jobs, address)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import BadArgumentError, needs, printable, reported
+from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
@@ -71,8 +71,8 @@ def evaluate(
         raise click.BadParameter("must be whole px with masks", param_hint="--tolerance")
     if min_diameter and max_diameter is not None and min_diameter > max_diameter:
         raise click.UsageError("--min-diameter is larger than --max-diameter")
-    with reported():
-        with needs("train"):
+    with error_handler():
+        with require_extra("train"):
             from edge.particles import ParticleFilter
             from train.checkpoint import Checkpoint
             from train.checkpoint import save as write

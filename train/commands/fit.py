@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edge.errors import needs, printable, reported
+from edge.errors import error_handler, printable, require_extra
 from train.commands.options import (
     DATA,
     INIT,
@@ -80,8 +80,8 @@ def fit(
         raise click.UsageError("--point-diameter is of --points FILE")
     if not (model or init):
         raise click.UsageError("give --model NAME, or --init for the network of a checkpoint")
-    with reported(), stoppable():
-        with needs("train"):
+    with error_handler(), stoppable():
+        with require_extra("train"):
             from train.checkpoint import open_checkpoint
             from train.crossval import load_samples
             from train.data.blobs import with_mask

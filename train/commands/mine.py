@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, reported
+from edge.errors import error_handler, require_extra
 
 
 @click.command()
@@ -27,8 +27,8 @@ def mine(checkpoint: Path, sand: tuple[str, ...], out: Path) -> None:
     train mine best.pt --sand sand/ --out negatives
     train fit --sand sand/ --negatives negatives ...
     """
-    with reported():
-        with needs("train"):
+    with error_handler():
+        with require_extra("train"):
             from train.checkpoint import load
             from train.mining import mine as run
         click.echo(run(load(checkpoint), sand, out))

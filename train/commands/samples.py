@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, printable, reported
+from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
@@ -20,8 +20,8 @@ from train.commands.options import DATA
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def samples(data: Path, out: Path, crop: int, seed: int) -> None:
     """Draw crops and their augmentations (Figure 8), particles outlined."""
-    with reported():
-        with needs("train"):
+    with error_handler():
+        with require_extra("train"):
             from train.crossval import load_samples
             from train.data.augment import write_samples
         write_samples(load_samples(data), out, crop=crop, seed=seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge.errors import needs, printable, reported
+from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA, INIT, recipe_of, settings_of, stoppable, training_options
 from train.models.registry import open_model
 
@@ -41,8 +41,8 @@ def sirst(
     """
     if bool(model) == bool(checkpoint):
         raise click.UsageError("give either --model or --checkpoint")
-    with reported(), stoppable():
-        with needs("train"):
+    with error_handler(), stoppable():
+        with require_extra("train"):
             from train.checkpoint import load, open_checkpoint
             from train.sirst import read_split, score, train_and_score
         if checkpoint:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, printable, reported
-from edge.files import new_folder
+from edge.errors import error_handler, printable, require_extra
+from edge.files import ensure_empty_directory
 from train.commands.options import material_options
 
 
@@ -33,11 +33,11 @@ def synth(
     cutouts: Path | None,
 ) -> None:
     """Render seeded sand photos with exact masks into FOLDER/images and FOLDER/masks."""
-    with reported():
-        with needs("cpu"):
+    with error_handler():
+        with require_extra("cpu"):
             from train.data.synth import Materials, write_photos
         materials = Materials.read(sand, negatives, cutouts)
-        new_folder(folder)
+        ensure_empty_directory(folder)
         written = write_photos(folder, photos, size, seed, materials)
         with click.progressbar(written, photos) as written:
             for _ in written:

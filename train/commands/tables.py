@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.errors import needs, printable, reported
+from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
@@ -17,13 +17,13 @@ def tables(folder: Path) -> None:
 
     Writes them there as tables.md, tables.csv and tables.png, too.
     """
-    with reported():
+    with error_handler():
         show_tables(folder)
 
 
 def show_tables(folder: Path) -> None:
     """Print the tables of a comparison, and write them into its folder."""
-    with needs("train"):
+    with require_extra("train"):
         from train.crossval import results
         from train.tables import CrossvalTables
     found = CrossvalTables(results(folder))

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge.errors import ToolError
-from edge.files import replacing
+from edge.errors import EdgeError
+from edge.files import atomic_write
 from edge.visualisation import MARKER_BGR
 from train.checkpoint import Normalisation
 from train.data.crops import Crops, CropSampler
@@ -78,11 +78,11 @@ def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int
     Particles are outlined, so that the mask can be seen to move with the image.
 
     Raises:
-        ToolError: no photo has a particle.
+        EdgeError: no photo has a particle.
         OSError: the picture cannot be written.
     """
     if not any(sample.mask.any() for sample in samples):
-        raise ToolError("no photo has a particle, so there is nothing to draw crops around")
+        raise EdgeError("no photo has a particle, so there is nothing to draw crops around")
     normalisation = normalisation_of(samples)
     crops = Crops(samples, 1, crop, normalisation.mean)
     torch.manual_seed(seed)
@@ -97,7 +97,7 @@ def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int
             np.hstack([_sample(view, particles, normalisation) for view, particles in views])
         )
     encoded = cv2.imencode(".png", np.vstack(rows))[1]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         encoded.tofile(temporary)
 
 

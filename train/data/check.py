@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.data.samples import SamplePaths
 
 SIZES_SHOWN = 4
@@ -75,7 +75,7 @@ def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
     for pair in pairs:
         try:
             mask = pair.load().mask
-        except ToolError as error:
+        except EdgeError as error:
             broken.append(str(error))
             continue
         # Row 0 is the background.

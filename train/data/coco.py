@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.files import read_json
 
 
@@ -34,10 +34,10 @@ class Entry:
         """The mask (H,W) of a photo of `shape`, 1 where any annotation is.
 
         Raises:
-            ToolError: the file gives another shape, or an annotation cannot be drawn.
+            EdgeError: the file gives another shape, or an annotation cannot be drawn.
         """
         if shape != self.shape:
-            raise ToolError(
+            raise EdgeError(
                 f"{self} is {self.shape[1]}x{self.shape[0]} px, its photo {shape[1]}x{shape[0]}"
             )
         mask = np.zeros(self.shape, np.uint8)
@@ -46,7 +46,7 @@ class Entry:
             where = f"{self}, annotation {annotation.get('id')}"
             segmentation = annotation.get("segmentation")
             if not segmentation:
-                raise ToolError(f"{where} has no segmentation; a box alone is no mask")
+                raise EdgeError(f"{where} has no segmentation; a box alone is no mask")
             if isinstance(segmentation, dict):
                 mask |= _decoded(segmentation, self.shape, where)
             else:
@@ -69,7 +69,7 @@ def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -
     except (KeyError, TypeError, ValueError, OverflowError):
         whole = False
     if not whole or min(runs) < 0:
-        raise ToolError(f"{where} has a run-length code that is not one of {width}x{height} px")
+        raise EdgeError(f"{where} has a run-length code that is not one of {width}x{height} px")
     values = np.arange(len(runs)) % 2
     return np.repeat(values.astype(np.uint8), runs).reshape(width, height).T
 
@@ -103,7 +103,7 @@ def _checked(segmentation: Any, shape: tuple[int, int], where: str) -> list[list
         drawable = points.ndim == 1 and points.size >= 6 and points.size % 2 == 0
         # False for NaN too.
         if not (drawable and np.all(np.abs(points) <= 2 * max(shape))):
-            raise ToolError(
+            raise EdgeError(
                 f"{where} has a polygon that is not x1, y1, x2, y2, x3, y3... on the photo"
             )
     return [points.tolist() for points in polygons]
@@ -113,7 +113,7 @@ def read_coco(path: Path) -> dict[str, Entry]:
     """The entry of each photo, by the last part of its file name.
 
     Raises:
-        ToolError: the file is no JSON or no COCO, names a photo twice, or annotates one that it
+        EdgeError: the file is no JSON or no COCO, names a photo twice, or annotates one that it
             does not list.
         OSError: it cannot be read.
     """
@@ -127,16 +127,16 @@ def read_coco(path: Path) -> dict[str, Entry]:
             # Tools write images/a.jpg and images\a.jpg as well as a.jpg.
             name = PurePosixPath(image["file_name"].replace("\\", "/")).name
             if name in entries:
-                raise ToolError(f"{path}: lists {name} twice; keep one")
+                raise EdgeError(f"{path}: lists {name} twice; keep one")
             shape = int(image["height"]), int(image["width"])
             entries[name] = Entry(path, name, shape, annotations.pop(image["id"], []))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ToolError(
+        raise EdgeError(
             f"{path}: not COCO annotations; these have 'images' (with id, file_name, height and "
             f"width) and 'annotations' (with image_id)"
         ) from error
     for image_id, orphans in annotations.items():
-        raise ToolError(
+        raise EdgeError(
             f"{path}: annotation {orphans[0].get('id')} is of image {image_id!r}, "
             f"which is not in 'images'"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from edge.tiling import cut, paper_grid
+from edge.tiling import paper_grid, split
 from train.data.samples import Sample
 
 
@@ -47,14 +47,14 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         for number, sample in enumerate(samples):
             layout = paper_grid(sample.size_hw, multiple, tile=crop)
             self.grid += [Window(number, top, left) for top, left in layout.origins()]
-            self._samples.append(self._padded(sample, layout.canvas_hw, fill))
+            self._samples.append(self._padded(sample, layout.padded_hw, fill))
 
     def _padded(
-        self, sample: Sample, canvas_hw: tuple[int, int], fill: Sequence[float]
+        self, sample: Sample, padded_hw: tuple[int, int], fill: Sequence[float]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         below, right = (
-            max(canvas, side) - size
-            for canvas, side, size in zip(canvas_hw, self.side_hw, sample.mask.shape, strict=True)
+            max(padded, side) - size
+            for padded, side, size in zip(padded_hw, self.side_hw, sample.mask.shape, strict=True)
         )
         if not (below or right):
             return sample.image, sample.mask
@@ -152,6 +152,8 @@ def as_samples(samples: Iterable[Sample], crop: int) -> list[Sample]:
     found = []
     for sample in samples:
         grid = paper_grid(sample.size_hw, 1, tile=crop)
-        tiles = zip(grid.origins(), cut(sample.image, grid), cut(sample.mask, grid), strict=True)
+        tiles = zip(
+            grid.origins(), split(sample.image, grid), split(sample.mask, grid), strict=True
+        )
         found += [Sample(f"{sample.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
     return found

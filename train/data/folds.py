@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.files import read_json, write_json
 from train.data.samples import Sample
 
@@ -45,7 +45,7 @@ class Split:
         """What `write` wrote, or the same written by hand.
 
         Raises:
-            ToolError: the file is no split, or a name stands in two parts of one fold.
+            EdgeError: the file is no split, or a name stands in two parts of one fold.
         """
         content = read_json(path)
         try:
@@ -55,20 +55,20 @@ class Split:
             )
             found = cls(content["by"], content["seed"], folds)
         except (KeyError, TypeError, AttributeError):
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: not a split; it needs 'by', 'seed' and 'folds' with 'training', "
                 f"'validation' and 'test' names, as in the split.json of a 'train crossval' folder"
             ) from None
         if found.by not in ("photo", "crop") or len(folds) != FOLDS:
-            raise ToolError(f"{path}: 'by' must be photo or crop, and there must be {FOLDS} folds")
+            raise EdgeError(f"{path}: 'by' must be photo or crop, and there must be {FOLDS} folds")
         for number, fold in enumerate(folds, 1):
             for part in ("training", "validation", "test"):
                 if not getattr(fold, part):
-                    raise ToolError(f"{path}: fold {number} has no {part} names")
+                    raise EdgeError(f"{path}: fold {number} has no {part} names")
             names = (*fold.training, *fold.validation, *fold.test)
             if len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)
-                raise ToolError(f"{path}: fold {number} names {twice} twice")
+                raise EdgeError(f"{path}: fold {number} names {twice} twice")
         return found
 
 
@@ -84,10 +84,10 @@ def split(samples: Sequence[Sample], by: By, seed: int) -> Split:
     Photos without a particle are spread evenly, so that every part has some with one.
 
     Raises:
-        ToolError: there are fewer photos than folds.
+        EdgeError: there are fewer photos than folds.
     """
     if len(samples) < FOLDS:
-        raise ToolError(
+        raise EdgeError(
             f"{len(samples)} {by}(s) cannot make {FOLDS} folds: at least {FOLDS} are needed"
         )
     order = _shuffled(samples, seed)
@@ -104,10 +104,10 @@ def hold_out(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[S
     """(training, validation) where nothing is tested: one in ten validates.
 
     Raises:
-        ToolError: there is one photo only.
+        EdgeError: there is one photo only.
     """
     if len(samples) < 2:
-        raise ToolError("there is one photo only; training needs another one to validate on")
+        raise EdgeError("there is one photo only; training needs another one to validate on")
     _, validation = _held_out(_shuffled(samples, seed), phase=0)
     by_part = [[p for p in samples if (p.name in validation) is held] for held in (False, True)]
     return by_part[0], by_part[1]
@@ -132,12 +132,12 @@ def chosen(samples: Iterable[Sample], names: Sequence[str], where: Path) -> list
     """Those of `samples` that `names` lists.
 
     Raises:
-        ToolError: a name has no photo; `where` is the folder named.
+        EdgeError: a name has no photo; `where` is the folder named.
     """
     by_name = {sample.name: sample for sample in samples}
     missing = [name for name in names if name not in by_name]
     if missing:
-        raise ToolError(
+        raise EdgeError(
             f"{where}: has no {missing[0]}, which the split names; give the split of this data"
         )
     return [by_name[name] for name in names]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from train.data.samples import find_samples
 from train.data.shapes import (
     Floats,
@@ -83,10 +83,10 @@ def read_cutouts(folder: Path) -> list[CutOut]:
     """The objects of FOLDER/images under FOLDER/masks that touch no other and no edge.
 
     Raises:
-        ToolError: there is no such folder; or as `find_samples` and `SamplePaths.load`.
+        EdgeError: there is no such folder; or as `find_samples` and `SamplePaths.load`.
     """
     if not (folder / "images").is_dir():
-        raise ToolError(
+        raise EdgeError(
             f"{folder}: has no photos in images/; name a folder with images/ and masks/"
         )
     found = []

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BadArgumentError, ToolError, needs
+from edge.errors import BadArgumentError, EdgeError, require_extra
 from edge.sources.images import image_files, read_image
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def read_points(path: Path) -> dict[str, PointLabels]:
 
     Raises:
         BadArgumentError: the file is missing, or is neither.
-        ToolError: a row or an annotation is not what it must be; it is named.
+        EdgeError: a row or an annotation is not what it must be; it is named.
         OSError: the file cannot be read.
     """
     if not path.is_file():
@@ -79,7 +79,7 @@ def read_points(path: Path) -> dict[str, PointLabels]:
         case ".csv":
             rows = _csv_rows(path)
         case ".json":
-            with needs("train"):
+            with require_extra("train"):
                 from train.data.coco import read_coco
             rows = (row for entry in read_coco(path).values() for row in _keypoints(entry))
         case _:
@@ -95,23 +95,23 @@ def _csv_rows(path: Path) -> Iterator[PointRow]:
         try:
             yield from _parsed(csv.DictReader(file), path)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ToolError(f"{path}: not a readable CSV file ({error})") from error
+            raise EdgeError(f"{path}: not a readable CSV file ({error})") from error
 
 
 def _parsed(reader: csv.DictReader[str], path: Path) -> Iterator[PointRow]:
     for column in COLUMNS:
         if column not in (reader.fieldnames or ()):
-            raise ToolError(
+            raise EdgeError(
                 f"{path}: has no column {column!r}; the first line must be file,x,y or "
                 f"file,x,y,ignore"
             )
     for row in reader:
         where = f"{path}, line {reader.line_num}"
         if not row["file"]:
-            raise ToolError(f"{where}: names no file")
+            raise EdgeError(f"{where}: names no file")
         ignore = row.get("ignore") or "0"
         if ignore not in ("0", "1"):
-            raise ToolError(f"{where}: ignore is {ignore!r}; it must be 0 or 1")
+            raise EdgeError(f"{where}: ignore is {ignore!r}; it must be 0 or 1")
         x, y = (_coordinate(row[axis], f"{where}: {axis}") for axis in "xy")
         yield row["file"], x, y, ignore == "1"
 
@@ -121,10 +121,10 @@ def _keypoints(entry: Entry) -> Iterator[PointRow]:
         where = f"{entry}, annotation {annotation.get('id')}"
         numbers = annotation.get("keypoints")
         if not isinstance(numbers, list) or not numbers or len(numbers) % 3:
-            raise ToolError(f"{where} has no keypoints x1, y1, v1, x2, y2, v2...")
+            raise EdgeError(f"{where} has no keypoints x1, y1, v1, x2, y2, v2...")
         for x, y, visibility in zip(*(numbers[i::3] for i in range(3)), strict=True):
             if visibility not in (0, 1, 2):
-                raise ToolError(f"{where}: visibility is {visibility!r}; it must be 0, 1 or 2")
+                raise EdgeError(f"{where}: visibility is {visibility!r}; it must be 0, 1 or 2")
             if visibility:
                 ignored = visibility == 1 or annotation.get("iscrowd") == 1
                 at = _coordinate(x, f"{where}: x"), _coordinate(y, f"{where}: y")
@@ -137,9 +137,9 @@ def _coordinate(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ToolError(f"{where} is {value!r}; it must be a number of pixels")
+        raise EdgeError(f"{where} is {value!r}; it must be a number of pixels")
     if number < 0:
-        raise ToolError(f"{where} is {value!r}; pixels are counted from 0, left and top")
+        raise EdgeError(f"{where} is {value!r}; pixels are counted from 0, left and top")
     return number
 
 
@@ -149,16 +149,16 @@ def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[Point
     A photo that `labels` does not name has no particle.
 
     Raises:
-        ToolError: there are no photos, one is unreadable, a point lies outside its photo, or
+        EdgeError: there are no photos, one is unreadable, a point lies outside its photo, or
             `labels` names a photo that is not there.
     """
     folder = folder / "images" if (folder / "images").is_dir() else folder
     files = image_files(folder)
     if not files:
-        raise ToolError(f"{folder}: holds no images")
+        raise EdgeError(f"{folder}: holds no images")
     absent = labels.keys() - {path.name for path in files}
     if absent:
-        raise ToolError(f"{min(absent)}: has points but is not in {folder}")
+        raise EdgeError(f"{min(absent)}: has points but is not in {folder}")
     photos = [
         PointSample(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
     ]
@@ -166,7 +166,7 @@ def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[Point
         height, width = photo.image.shape[:2]
         for x, y in np.vstack([photo.labels.points, photo.labels.ignored]):
             if x > width - 0.5 or y > height - 0.5:
-                raise ToolError(
+                raise EdgeError(
                     f"{photo.name}: the point ({x:g}, {y:g}) is outside of the photo, "
                     f"which is {width}x{height} px"
                 )

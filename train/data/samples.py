@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ToolError, needs
+from edge.errors import EdgeError, require_extra
 from edge.sources.images import image_files, read_image
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SamplePaths:
         """Read photo and mask.
 
         Raises:
-            ToolError: a file is unreadable, the sizes differ, the mask has values besides 0 and
+            EdgeError: a file is unreadable, the sizes differ, the mask has values besides 0 and
                 255, or an annotation is no polygon or run-length code.
         """
         image = read_image(self.image)
@@ -79,20 +79,20 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
         mask = cv2.imdecode(encoded, flags) if encoded.size else None
     except OSError as error:
-        raise ToolError(f"{path}: {error.strerror}") from error
+        raise EdgeError(f"{path}: {error.strerror}") from error
     except cv2.error:  # the header claims more pixels than OpenCV reads
         mask = None
     if mask is None:
-        raise ToolError(f"{path}: not a readable image (damaged, or not an image at all)")
+        raise EdgeError(f"{path}: not a readable image (damaged, or not an image at all)")
     if mask.shape != shape:
-        raise ToolError(
+        raise EdgeError(
             f"{path}: is {mask.shape[1]}x{mask.shape[0]} px, its photo {shape[1]}x{shape[0]}"
         )
     white = 65535 if mask.max() == 65535 else 255
     grey = mask[(mask != 0) & (mask != white)]
     if grey.size:
         blurred = path.suffix.lower() in {".jpg", ".jpeg"}
-        raise ToolError(
+        raise EdgeError(
             f"{path}: holds grey value {grey.min()}; a mask is 0 for background and 255 for "
             f"particle{', which JPEG blurs: save masks as PNG' if blurred else ''}"
         )
@@ -103,12 +103,12 @@ def find_samples(folder: Path) -> list[SamplePaths]:
     """Every photo under `folder` with its mask, by name.
 
     Raises:
-        ToolError: as `scan`, or something has no counterpart.
+        EdgeError: as `scan`, or something has no counterpart.
     """
     pairs, unpaired = scan(folder)
     if unpaired:
         more = f" (and {len(unpaired) - 1} more)" if len(unpaired) > 1 else ""
-        raise ToolError(f"{unpaired[0]}{more}")
+        raise EdgeError(f"{unpaired[0]}{more}")
     return pairs
 
 
@@ -118,18 +118,18 @@ def scan(folder: Path) -> tuple[list[SamplePaths], list[str]]:
     No image is opened.
 
     Raises:
-        ToolError: a folder is missing or empty, or the COCO file is not one.
+        EdgeError: a folder is missing or empty, or the COCO file is not one.
     """
     if (folder / ROBOFLOW).is_file() and not (folder / "images").is_dir():
         return _scan_coco(folder, folder / ROBOFLOW)
     photos, masks = folder / "images", folder / "masks"
     if not photos.is_dir():
-        raise ToolError(f"{photos}: no such folder; photos go to images/, masks to masks/")
+        raise EdgeError(f"{photos}: no such folder; photos go to images/, masks to masks/")
     if masks.is_dir():
         return _scan_masks(photos, masks)
     annotations = _annotations(folder)
     if annotations is None:
-        raise ToolError(
+        raise EdgeError(
             f"{masks}: no such folder; photos go to images/, masks to masks/ or, as COCO "
             f"annotations, to {folder / 'annotations.json'}"
         )
@@ -142,7 +142,7 @@ def _annotations(folder: Path) -> Path | None:
     if (folder / "annotations.json") in files:
         return folder / "annotations.json"
     if len(files) > 1:
-        raise ToolError(
+        raise EdgeError(
             f"{folder}: holds {' and '.join(path.name for path in files)}; keep the one with the "
             f"photos' annotations, or name it annotations.json"
         )
@@ -168,7 +168,7 @@ def _scan_masks(photo_folder: Path, mask_folder: Path) -> tuple[list[SamplePaths
 
 
 def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[SamplePaths], list[str]]:
-    with needs("train"):
+    with require_extra("train"):
         from train.data.coco import read_coco
     entries = read_coco(annotations)
     files = _photo_files(photo_folder)
@@ -191,7 +191,7 @@ def _scan_coco(photo_folder: Path, annotations: Path) -> tuple[list[SamplePaths]
 def _photo_files(folder: Path) -> list[Path]:
     files = image_files(folder)
     if not files:
-        raise ToolError(f"{folder}: holds no images")
+        raise EdgeError(f"{folder}: holds no images")
     return files
 
 

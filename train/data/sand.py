@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 from edge.sources.images import image_files, read_image
 from train.data.shapes import Floats, Image, smooth_noise
 
@@ -40,7 +40,7 @@ class SandPhotos:
         """Every image of some folders or globs; each place is taken equally often.
 
         Raises:
-            ToolError: a place holds no image, or an image cannot be read.
+            EdgeError: a place holds no image, or an image cannot be read.
         """
         photos: list[Image] = []
         weights: list[float] = []
@@ -81,14 +81,14 @@ def sand_files(places: Sequence[str]) -> list[list[Path]]:
     """The image files of each folder or glob.
 
     Raises:
-        ToolError: a place holds no image.
+        EdgeError: a place holds no image.
     """
     found = []
     for place in places:
         folder = Path(place)
         files = image_files(folder) if folder.is_dir() else sorted(map(Path, glob(place)))
         if not files:
-            raise ToolError(f"{place}: neither a folder with images nor a glob that finds any")
+            raise EdgeError(f"{place}: neither a folder with images nor a glob that finds any")
         found.append(files)
     return found
 

@@ -44,7 +44,7 @@ class Stream:
         """What the scenes are made of, read from disk.
 
         Raises:
-            ToolError: a place holds no readable image.
+            EdgeError: a place holds no readable image.
         """
         cutouts = Path(self.cutouts) if self.cutouts else None
         return Materials.read(self.sand, self.negatives, cutouts)

@@ -58,7 +58,7 @@ class Materials:
         """From folders or globs of photos, and a folder with images/ and masks/ of particles.
 
         Raises:
-            ToolError: one of them holds no readable image.
+            EdgeError: one of them holds no readable image.
         """
         return cls(
             SandPhotos.read(sand) if sand else None,

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from edge.errors import BadArgumentError, ToolError
+from edge.errors import BadArgumentError, EdgeError
 from edge.files import read_json
 from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 
@@ -146,7 +146,7 @@ def open_model(name: str) -> ModelSpec:
 
     Raises:
         BadArgumentError: `name` is neither.
-        ToolError: the file holds no JSON, or no description of a network.
+        EdgeError: the file holds no JSON, or no description of a network.
     """
     if name in MODELS:
         return MODELS[name]
@@ -167,13 +167,13 @@ def parse(description: Mapping[str, Any], where: str) -> ModelSpec:
         where: names the source in error messages.
 
     Raises:
-        ToolError: a field is missing, unknown or of the wrong type, or the numbers describe no
+        EdgeError: a field is missing, unknown or of the wrong type, or the numbers describe no
             network.
     """
     try:
         return _parsed(description)
     except ValueError as error:
-        raise ToolError(f"{where}: {error}") from None
+        raise EdgeError(f"{where}: {error}") from None
 
 
 def _parsed(description: Mapping[str, Any]) -> ModelSpec:

@@ -14,7 +14,7 @@ import numpy as np
 NEWEST = 10_000
 
 
-class Stopwatch:
+class StageTimer:
     """The newest `NEWEST` durations of each stage at least, stages in the order they first ran.
 
     May be used and read from any thread.
@@ -55,7 +55,7 @@ class Stopwatch:
 
 
 def as_text(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
-    """What `Stopwatch.milliseconds` returned, as a table for a terminal."""
+    """What `StageTimer.milliseconds` returned, as a table for a terminal."""
     head = f"{'ms/frame':<20}{'p50':>10}{'p99':>10}"
     rows = (f"{name:<20}{ms['p50']:>10.2f}{ms['p99']:>10.2f}" for name, ms in latency_ms.items())
     return "\n".join((head, *rows))

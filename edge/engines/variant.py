@@ -1,4 +1,4 @@
-"""The two TensorRT flavours, and what they log.
+"""The two TensorRT variants, and what they log.
 
 Plain TensorRT ("native": 8.6, 10 and 11) and TensorRT-RTX ("rtx") share their Python interface;
 where versions differ, ask the module what it has.
@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edge.errors import ToolError
+from edge.errors import EdgeError
 
-FLAVOURS = {"native": "tensorrt", "rtx": "tensorrt_rtx"}
-TITLES = {"native": "TensorRT", "rtx": "TensorRT-RTX"}
+VARIANTS = {"native": "tensorrt", "rtx": "tensorrt_rtx"}
+DISPLAY_NAMES = {"native": "TensorRT", "rtx": "TensorRT-RTX"}
 ELSEWHERE = (
     "run the command on the device itself, give --target rtx for a GeForce or RTX card, "
     "or --out X.onnx, which runs in ONNX Runtime anywhere"
 )
-_WAYS_OUT = {
+_INSTALL_HINTS = {
     "native": (
         "it comes with JetPack (a virtual environment sees it with --system-site-packages) or "
         f"from NVIDIA: {ELSEWHERE}"
@@ -32,8 +32,8 @@ _WAYS_OUT = {
 
 
 @dataclass(frozen=True)
-class Flavour:
-    """An imported TensorRT module and its key in `FLAVOURS`."""
+class TensorRtVariant:
+    """An imported TensorRT module and its key in `VARIANTS`."""
 
     name: str
     module: Any
@@ -45,28 +45,30 @@ class Flavour:
     @property
     def title(self) -> str:
         """Such as "TensorRT 10.3.0"."""
-        return f"{TITLES[self.name]} {self.version}"
+        return f"{DISPLAY_NAMES[self.name]} {self.version}"
 
 
-def open_flavour(name: str) -> Flavour:
-    """The flavour of that key in `FLAVOURS`.
+def open_variant(name: str) -> TensorRtVariant:
+    """The variant of that key in `VARIANTS`.
 
     Raises:
-        ToolError: its module is not installed, or has no libraries.
+        EdgeError: its module is not installed, or has no libraries.
     """
     try:
-        module = importlib.import_module(FLAVOURS[name])
+        module = importlib.import_module(VARIANTS[name])
     # The package on the public index is a stub whose import fails in one of these ways.
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise _unusable(name, f" ({reason})") from error
     if not hasattr(module, "Runtime"):
         raise _unusable(name, "")
-    return Flavour(name, module)
+    return TensorRtVariant(name, module)
 
 
-def _unusable(name: str, why: str) -> ToolError:
-    return ToolError(f"{TITLES[name]} cannot be used from this Python{why}; {_WAYS_OUT[name]}")
+def _unusable(name: str, why: str) -> EdgeError:
+    return EdgeError(
+        f"{DISPLAY_NAMES[name]} cannot be used from this Python{why}; {_INSTALL_HINTS[name]}"
+    )
 
 
 @contextlib.contextmanager
