@@ -19,26 +19,26 @@ from edge.gpu import find_gpu
 from export.build import Built
 from export.graph import PRECISIONS
 from tests.driver import succeeds
-from tests.edge import test_tensorrt, twin
+from tests.edge import stand_in, test_tensorrt
 
 
-def use_twin(folder: str) -> TensorRtVariant:
-    """Plans are of the twin wherever `bench` builds or opens one."""
-    test_tensorrt.use_twin()
+def use_stand_in(folder: str) -> TensorRtVariant:
+    """Plans are of the stand_in wherever `bench` builds or opens one."""
+    test_tensorrt.use_stand_in()
     numbers = itertools.count()
 
     def build(graph, variant, profile) -> Built:
         path = Path(folder) / f"{next(numbers)}.onnx"
         path.write_bytes(graph.SerializeToString())
-        return Built(twin.plan(path, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
+        return Built(stand_in.plan(path, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
     bench.backends.build_engine = build
-    return TensorRtVariant("rtx", sys.modules[twin.__name__])
+    return TensorRtVariant("rtx", sys.modules[stand_in.__name__])
 
 
 def check(folder: str) -> None:
-    """One network, small frames: the twin computes what ONNX Runtime does, to the last bit."""
-    variant = use_twin(folder)
+    """One network, small frames: the stand_in computes what ONNX Runtime does, to the last bit."""
+    variant = use_stand_in(folder)
     for name, value in {
         "ALL_MODELS": ("half_mrunet",),
         "FRAME_HW": (160, 128),
@@ -60,7 +60,7 @@ def check(folder: str) -> None:
 
 def rows(folder: str) -> None:
     """The rows of TensorRT in `bench --model`, tiles in batches and whole frames."""
-    variant = use_twin(folder)
+    variant = use_stand_in(folder)
 
     def opened(name: str) -> TensorRtVariant:
         if name != variant.name:
@@ -70,7 +70,7 @@ def rows(folder: str) -> None:
     bench.backends.open_variant = opened
     bench.backends._cannot_compile = lambda: "takes long"
     bench.models.FRAME_HW, bench.models.TILE = (160, 200), 96
-    # A process of its own would not know the twin.
+    # A process of its own would not know the stand_in.
     bench.models.peak_memory = lambda *_: Peak(1.0, None)
     result = bench.models.measure(["quarter_mrunet"], 0.05)
     assert result.unavailable["TensorRT"] == "not here"
@@ -94,4 +94,4 @@ def test_without_a_gpu() -> None:
     if find_gpu():
         pytest.skip("this machine has a GPU")
     with pytest.raises(EdgeError, match="there is no GPU here"):
-        measure(TensorRtVariant("rtx", twin))
+        measure(TensorRtVariant("rtx", stand_in))

@@ -1,4 +1,4 @@
-"""Layers of real engines: all precisions in ONNX Runtime, and TensorRT's twin on the driver."""
+"""Layers of real engines: all precisions in ONNX Runtime, and TensorRT's stand_in on the driver."""
 
 import shutil
 from dataclasses import replace
@@ -94,7 +94,7 @@ def test_every_precision_and_width(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def in_tensorrt(folder: str) -> None:
     """A plan with its network beside it, and without."""
-    test_tensorrt.use_twin()
+    test_tensorrt.use_stand_in()
     path = test_tensorrt.written(Path(folder))
     alone = measure(str(path), 2)
     graph = shipped()["quarter_mrunet"]

@@ -46,8 +46,8 @@ def test_another_engine_is_noticed(engine: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.update(schema=2), "schema 1"),
-        (lambda c: c.pop("schema"), "schema 1"),
+        (lambda c: c.update(schema=1), "schema 2"),
+        (lambda c: c.pop("schema"), "schema 2"),
         (lambda c: c.pop("profile"), "lacks an entry"),
         (lambda c: c["profile"].update(batch=[4, 2, 1]), "lacks an entry"),
         (lambda c: c["profile"].update(tile_hw=[512]), "lacks an entry"),

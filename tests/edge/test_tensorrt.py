@@ -31,16 +31,16 @@ from edge.particles import particle_mask
 from edge.stage_timer import StageTimer
 from tests.conftest import write_rgb
 from tests.driver import succeeds
-from tests.edge import twin
+from tests.edge import stand_in
 from train.data.synth import scene
 
 TILE, BATCH = (64, 48), (1, 2, 4)
 
 
 def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
-    """A plan of the twin's, with a sidecar that fits it and the driver's device."""
+    """A plan of the stand_in's, with a sidecar that fits it and the driver's device."""
     path = folder / "quarter.trt"
-    path.write_bytes(twin.plan(shipped()["quarter_mrunet"], TILE, batch))
+    path.write_bytes(stand_in.plan(shipped()["quarter_mrunet"], TILE, batch))
     Sidecar(
         info=open_engine("quarter_mrunet").info,
         precision="fp16",
@@ -49,7 +49,7 @@ def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
         checkpoint_sha256=None,
         profile=Profile(TILE, batch),
         variant="rtx",
-        version=twin.__version__,
+        version=stand_in.__version__,
         device="CPU",
         compute_capabilities=("8.7",),
         verification={},
@@ -57,9 +57,9 @@ def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
     return path
 
 
-def use_twin() -> None:
-    """Let the backend find the twin where it looks for TensorRT-RTX."""
-    backend.open_variant = lambda name: TensorRtVariant(name, sys.modules[twin.__name__])
+def use_stand_in() -> None:
+    """Let the backend find the stand_in where it looks for TensorRT-RTX."""
+    backend.open_variant = lambda name: TensorRtVariant(name, sys.modules[stand_in.__name__])
 
 
 def photo(seed: int, height: int, width: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def expected(info: EngineInfo, image: np.ndarray) -> np.ndarray:
 
 def frames_are_those_of_onnx_runtime(folder: str) -> None:
     """Bit for bit: padded and whole frames, several under way, captured as graphs and not."""
-    use_twin()
+    use_stand_in()
     with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
         for height, width in ((160, 200), (64, 48), (63, 131), (30, 40)):
             images = [photo(seed, height, width) for seed in range(5)]
@@ -95,14 +95,14 @@ def frames_are_those_of_onnx_runtime(folder: str) -> None:
 
 
 def tiles_are_those_of_onnx_runtime(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     tiles = np.stack([photo(seed, *TILE) for seed in range(3)])
     with contextlib.closing(open_engine(str(written(Path(folder))))) as engine:
         assert np.array_equal(engine.run(tiles), open_engine("quarter_mrunet").run(tiles))
 
 
 def another_thread_may_run_it(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     found: list[np.ndarray] = []
     image = photo(0, 100, 100)
 
@@ -120,7 +120,7 @@ def another_thread_may_run_it(folder: str) -> None:
 
 def frames_under_way_are_given_back(folder: str) -> None:
     """One is never finished: its memory must not be freed while the device still works on it."""
-    use_twin()
+    use_stand_in()
     with (
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
         engine.session((100, 100), 2, StageTimer()) as session,
@@ -132,7 +132,7 @@ def frames_under_way_are_given_back(folder: str) -> None:
 
 
 def a_failure_on_the_device_is_told(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     with (
         contextlib.suppress(EdgeError),  # nothing can be freed any more, which is told again
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
@@ -146,7 +146,7 @@ def a_failure_on_the_device_is_told(folder: str) -> None:
 
 
 def a_device_without_room_is_told(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     os.environ["DRIVER_MEMORY"] = "30000"
     with (
         contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine,
@@ -157,7 +157,7 @@ def a_device_without_room_is_told(folder: str) -> None:
 
 
 def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     path = written(Path(folder))
     sidecar_path(path).unlink()
     with pytest.raises(EdgeError, match="only if you trust it: --trust-engine"):
@@ -178,7 +178,7 @@ def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
 
 
 def a_damaged_plan_is_refused(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     path = written(Path(folder))
     path.write_bytes(b"no plan")
     with pytest.raises(EdgeError, match="is not the file that"):
@@ -190,7 +190,7 @@ def a_damaged_plan_is_refused(folder: str) -> None:
 
 
 def another_profile_is_refused(folder: str) -> None:
-    use_twin()
+    use_stand_in()
     path = written(Path(folder))
     sidecar = read_sidecar(path)
     assert sidecar.profile
@@ -202,7 +202,7 @@ def another_profile_is_refused(folder: str) -> None:
 
 def a_whole_run(folder: str) -> None:
     """edge-run over photos of two sizes: masks are those of ONNX Runtime, and nothing is left."""
-    use_twin()
+    use_stand_in()
     path = written(Path(folder))
     photos = [photo(seed, 120 + 40 * (seed > 2), 90) for seed in range(6)]
     (Path(folder) / "photos").mkdir()
@@ -286,7 +286,7 @@ def test_engines_of_other_machines(
     replace(read_sidecar(path), **change).write(sidecar_path(path))
     monkeypatch.setattr(backend, "find_gpu", lambda: gpu)
     if change.get("variant") != "native":
-        monkeypatch.setattr(backend, "open_variant", lambda name: TensorRtVariant(name, twin))
+        monkeypatch.setattr(backend, "open_variant", lambda name: TensorRtVariant(name, stand_in))
     with pytest.raises(EdgeError, match=words):
         TensorRtEngine(path)
 
@@ -318,4 +318,4 @@ def test_trust_is_for_plans_that_changed(tmp_path: Path) -> None:
     with pytest.raises(EdgeError, match="only if you trust it: --trust-engine"):
         read_sidecar(path)
     assert read_sidecar(path, trust=True).engine_sha256 != sha256(path)
-    assert json.loads(sidecar_path(path).read_text(encoding="utf-8"))["schema"] == 1
+    assert json.loads(sidecar_path(path).read_text(encoding="utf-8"))["schema"] == 2

@@ -13,17 +13,17 @@ from edge.engines.variant import TensorRtVariant
 from export.build import Built
 from export.inspection import inspection
 from tests.driver import succeeds
-from tests.edge import test_tensorrt, twin
+from tests.edge import stand_in, test_tensorrt
 
 
 def the_engine_has_a_row_of_its_own(folder: str) -> None:
-    test_tensorrt.use_twin()
+    test_tensorrt.use_stand_in()
     export.calibration_data.CROPS = 8
     graph = Path(folder) / "graph.onnx"
 
     def build(model, variant, profile, capabilities) -> Built:
         graph.write_bytes(model.SerializeToString())
-        return Built(twin.plan(graph, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
+        return Built(stand_in.plan(graph, profile.tile_hw, profile.batch), 0.1, "CPU 0", ("8.7",))
 
     export.write.build_engine = build
     export.write.targets_of = lambda *_: ("8.7",)
@@ -35,7 +35,7 @@ def the_engine_has_a_row_of_its_own(folder: str) -> None:
         photos=None,
         max_drop=None,
         target=export.write.Target(
-            TensorRtVariant("rtx", sys.modules[twin.__name__]), (), (300, 400), None, None
+            TensorRtVariant("rtx", sys.modules[stand_in.__name__]), (), (300, 400), None, None
         ),
         on_progress=lambda _: None,
     )

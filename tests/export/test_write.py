@@ -398,5 +398,5 @@ def test_a_full_disk_leaves_earlier_files_whole(tmp_path: Path, exported: Path) 
 
 def test_the_sidecar_is_json_with_a_schema(exported: Path) -> None:
     content = json.loads(Path(f"{exported}.json").read_text(encoding="utf-8"))
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["info"]["model"] == "quarter_mrunet"
