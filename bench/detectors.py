@@ -50,7 +50,7 @@ class Model:
     """A network in an engine.
 
     Attributes:
-        flops: of a 512x512 tile; None of a network that is not in the catalogue.
+        flops: of a 512x512 tile; None of a network that is not in the model registry.
         exported: whether it comes from an engine file, not from a checkpoint.
     """
 

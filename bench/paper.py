@@ -30,7 +30,7 @@ class PaperRow:
 
 
 def table_4(models: Sequence[str]) -> list[PaperRow]:
-    """Our Table 4 for these keys of the catalogue."""
+    """Our Table 4 for these keys of the model registry."""
     return [_row(key) for key in models]
 
 

@@ -63,7 +63,7 @@ class PipelineResult:
         """The result for a terminal."""
         lines = [
             f"{self.engine} on {self.device}; {self.frames} frames of {self.side}x{self.side}",
-            stage_timer.as_text({**self.latency_ms, "end to end": self.end_to_end_ms}),
+            stage_timer.format_latency({**self.latency_ms, "end to end": self.end_to_end_ms}),
             f"{self.frames_per_second:.3f} FPS, the engine alone "
             f"{1e3 / self.alone_ms:.3f} ({self.alone_ms:.1f} ms): "
             f"efficiency {self.efficiency:.3f}",

@@ -343,7 +343,7 @@ def _pixels(
 
 
 def _show(report: Report, out: str | None, terminal: Terminal) -> None:
-    from edge.stage_timer import as_text
+    from edge.stage_timer import format_latency
 
     for problem in report.problems:
         terminal.say(f"warning: {printable(problem)}", error=True)
@@ -364,6 +364,6 @@ def _show(report: Report, out: str | None, terminal: Terminal) -> None:
             f"end-to-end latency {latency['p50']:.0f} ms "
             f"(p99 {latency['p99']:.0f}, max {latency['max']:.0f})"
         )
-        terminal.say(as_text(report.latency_ms))
+        terminal.say(format_latency(report.latency_ms))
     if out:
         terminal.say(f"results in {printable(out)}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import math
 import threading
 import time
@@ -31,6 +32,8 @@ from edge.sinks.sink import Sink
 from edge.sinks.worker import SinkWorker
 from edge.sources.source import Source
 from edge.stage_timer import StageTimer
+
+_log = logging.getLogger(__name__)
 
 # How long the end of a run waits for a source inside a read, where a camera may hang.
 SOURCE_TIMEOUT_S = 1.0
@@ -234,6 +237,7 @@ class Pipeline:
         self._first_s = self._first_s or captured.at_s
         self._end_to_end.add("frame", self._last_s - captured.at_s)
         self.counts.processed += 1
+        _log.debug("frame %d: %d results", captured.frame.index, len(results))
         self.counts.particles += sum(len(result.particles) for result in results)
         return results
 

@@ -170,6 +170,7 @@ def run(
     if policy is None:
         policy = Policy.LATEST if source.live else Policy.EVERY
     settings = Settings(particle_filter, policy, frames, seconds, every)
+    _log.info("%s through %s on %s, %s", source.uri, model.name, model.device, settings)
     return Run(Pipeline(source, model.engine, settings, sinks, stages), model)
 
 

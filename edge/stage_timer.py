@@ -54,7 +54,7 @@ class StageTimer:
         }
 
 
-def as_text(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
+def format_latency(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
     """What `StageTimer.milliseconds` returned, as a table for a terminal."""
     head = f"{'ms/frame':<20}{'p50':>10}{'p99':>10}"
     rows = (f"{name:<20}{ms['p50']:>10.2f}{ms['p99']:>10.2f}" for name, ms in latency_ms.items())

@@ -156,4 +156,4 @@ def load(path: Path) -> Checkpoint:
 
 
 def _shape(shape: torch.Size | None) -> str:
-    return "absent" if shape is None else "x".join(map(str, shape))
+    return "missing" if shape is None else "x".join(map(str, shape))

@@ -62,7 +62,7 @@ MODELS: dict[str, ModelSpec] = {
         # Channel-aligned variants of the two: all widths are multiples of 8, the nearest possible.
         MultiResSpec(
             key="half_mrunet8",
-            title="Half MultiResUNet in eights",
+            title="Half MultiResUNet x8",
             stem=16,
             encoder=(24, 32),
             bottom=64,
@@ -72,7 +72,7 @@ MODELS: dict[str, ModelSpec] = {
         ),
         MultiResSpec(
             key="quarter_mrunet8",
-            title="Quarter MultiResUNet in eights",
+            title="Quarter MultiResUNet x8",
             stem=16,
             encoder=(24,),
             bottom=32,
