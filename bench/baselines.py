@@ -157,7 +157,7 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
     """Time every method, interleaved, each for at most `limit_s` seconds a table.
 
     Args:
-        model: a float32 .onnx file of a network of the model registry, or the shipped one of that name.
+        model: a float32 .onnx file of a network of the registry, or the shipped one of that name.
         side: of a rendered frame with 80 particles, px; more than `tile`.
         tile: side of the crops, px.
 

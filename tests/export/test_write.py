@@ -290,7 +290,7 @@ class RunsCode:
         (["random.onnx"], 1, "not an ONNX model"),
         (["foreign.onnx"], 1, "not an engine of this toolkit"),
         (["evil.pt"], 1, "not a checkpoint that is safe to load"),
-        (["lacks.pt"], 1, "head.bias should be 1, is absent"),
+        (["lacks.pt"], 1, "head.bias should be 1, is missing"),
         (["model.pt", "--out", "nowhere/x.onnx"], 2, "no such folder"),
         (["model.pt", "--out", "x.engine"], 2, "must end in .trt or .onnx"),
         (["model.onnx"], 2, "is the source itself"),
