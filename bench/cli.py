@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.latency import LatencyResult
     from bench.layers import LayersResult
     from bench.pipeline import PipelineResult
-    from bench.training import TrainingResult
 
 
 ENGINE = click.option(
@@ -44,8 +43,7 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
-    | PipelineResult
-    | TrainingResult,
+    | PipelineResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
@@ -238,19 +236,6 @@ def latency(
         with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
-
-
-@bench.command()
-@click.option("--model", default="quarter_mrunet", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=2), default=6, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
-@JSON
-def training(model: str, epochs: int, repeats: int, json_path: Path | None) -> None:
-    """Training throughput against a plain PyTorch loop, and memory over the epochs."""
-    with error_handler():
-        with require_extra("bench"):
-            from bench.training import measure
-        _show(measure(model, epochs, repeats), json_path)
 
 
 @bench.command()

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edge.engines.engine import Engine
-from edge.engines.onnx import ON_GPU, PROVIDERS, OnnxEngine
-from edge.engines.tensorrt import TensorRtEngine
 from edge.errors import BadArgumentError
 
-BACKENDS: dict[str, Callable[..., Engine]] = {
-    ".onnx": lambda path, device, **_: OnnxEngine(path, DEVICES[device]),
-    ".trt": lambda path, device, **options: TensorRtEngine(path, **options),
-}
-# Of ONNX Runtime, by device.
-DEVICES: dict[str, Sequence[str]] = {"auto": PROVIDERS, "cpu": PROVIDERS[-1:], "gpu": ON_GPU}
+if TYPE_CHECKING:
+    from edge.engines.engine import Engine
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+# What they import may not be installed where engines are only named.
+def _onnx(path: Path, *, device: str, **_: Any) -> Engine:
+    from edge.engines.onnx import ON_CPU, ON_GPU, PROVIDERS, OnnxEngine
+
+    return OnnxEngine(path, {"auto": PROVIDERS, "cpu": ON_CPU, "gpu": ON_GPU}[device])
+
+
+def _tensorrt(path: Path, *, device: str, **options: Any) -> Engine:
+    from edge.engines.tensorrt import TensorRtEngine
+
+    if device == "cpu":
+        raise BadArgumentError(f"{path}: a .trt engine needs a GPU; give an .onnx for the CPU")
+    return TensorRtEngine(path, **options)
+
+
+# By suffix.
+BACKENDS: dict[str, Callable[..., Engine]] = {".onnx": _onnx, ".trt": _tensorrt}
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -46,7 +61,7 @@ def open_engine(
     """The engine at a path, or the shipped one of that name.
 
     Args:
-        device: a key of `DEVICES`.
+        device: one of `DEVICES`.
         trust, cuda: of `TensorRtEngine`.
 
     Raises:
@@ -57,6 +72,4 @@ def open_engine(
     path = engine_path(name)
     if device not in DEVICES:
         raise BadArgumentError(f"{device}: no such device; give one of {', '.join(DEVICES)}")
-    if device == "cpu" and path.suffix == ".trt":
-        raise BadArgumentError(f"{name}: a .trt engine needs a GPU; give an .onnx for the CPU")
     return BACKENDS[path.suffix](path, device=device, trust=trust, cuda=cuda)

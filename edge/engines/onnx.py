@@ -18,7 +18,7 @@ PROVIDERS = (
     "OpenVINOExecutionProvider",
     "CPUExecutionProvider",
 )
-ON_GPU = PROVIDERS[:2]
+ON_GPU, ON_CPU = PROVIDERS[:2], PROVIDERS[-1:]
 
 
 class OnnxEngine(TiledEngine):

@@ -33,7 +33,6 @@ def test_the_machine_is_named() -> None:
         ("tabulate", ["compare", "a.json", "b.json"], "bench"),
         ("matplotlib", ["layers"], "bench"),
         ("torch", ["accuracy", "data"], "bench"),
-        ("tensorboard", ["training"], "bench"),
         ("tabulate", ["gpu-check"], "bench"),
         ("openvino", ["baselines"], "peers"),
     ],
@@ -96,22 +95,6 @@ def test_latency_needs_frames_for_a_slope() -> None:
     result = CliRunner().invoke(bench, ["latency", "--frames", "1", "--size", "32"])
     assert result.exit_code == 1
     assert "only 1 frames came through" in result.output
-
-
-def test_training_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    arguments = ["training", "--epochs", "2", "--repeats", "1", "--json", str(path)]
-    result = CliRunner().invoke(bench, arguments)
-    assert result.exit_code == 0, result.output
-    content = json.loads(path.read_text(encoding="utf-8"))
-    (ours,), (plain,) = content["images_per_s"], content["plain_images_per_s"]
-    # Loose, as the machine may be busy with anything else.
-    assert 0.5 < ours / plain < 2
-    assert len(content["memory_mb"]) == 2
-    assert min(content["memory_mb"]) > 100
-    assert f"{ours / plain:.3f}" in result.output
-    # Lightning's progress is not mixed into the result.
-    assert "it/s" not in result.output
 
 
 def test_a_failing_run_is_one_sentence() -> None:
