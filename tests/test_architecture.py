@@ -90,6 +90,8 @@ from {module} import {function}
                                          "--out", "x.pt"], "train"),
         ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),
         ("onnx", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),
+        ("cv2", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),
+        ("cv2", "bench.cli", "bench", ["bench", "latency"], "cpu"),
     ],
 )  # fmt: skip
 def test_a_missing_package_is_named_with_its_extra(
