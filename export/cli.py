@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.engines import engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
@@ -64,7 +65,7 @@ def export_trt() -> None:
     "--calibration",
     "photos",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     help="Photos, with masks or without: half calibrate INT8, half evaluate the engine.",
 )
 @click.option(
@@ -103,12 +104,12 @@ def export_trt() -> None:
 @click.option(
     "--triton",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     help="Put the engine into an NVIDIA Triton model repository as well.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt; of a "
     "shipped model, NAME.trt in the current folder]",
 )

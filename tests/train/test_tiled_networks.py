@@ -84,7 +84,9 @@ def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, s
     rng = np.random.default_rng(seed)
     height, width = (int(v) | 1 for v in rng.integers(low, high, 2))  # odd: never on the grid
     halo = spec.receptive_field_radius()
-    grid = tile_grid((height, width), multiple=spec.multiple, halo=halo, max_tile_pixels=side * side)
+    grid = tile_grid(
+        (height, width), multiple=spec.multiple, halo=halo, max_tile_pixels=side * side
+    )
     assert grid.count > 1
     assert difference(spec, grid, seed) <= 1e-5
 
