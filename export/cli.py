@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import PathArgument, Text
 from edge.engines import engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
@@ -55,7 +55,7 @@ def export_trt() -> None:
 
 
 @export_trt.command()
-@click.argument("source")
+@click.argument("source", type=Text())
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -192,7 +192,7 @@ def build(
 
 
 @export_trt.command()
-@click.argument("engine")
+@click.argument("engine", type=Text())
 def inspect(engine: str) -> None:
     """Say what ENGINE, a file or a shipped model, is, and whether this machine can run it."""
     with error_handler():

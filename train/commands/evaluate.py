@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
 @click.command()
-@click.argument("checkpoint")
+@click.argument("checkpoint", type=Text())
 @click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
 @click.option(
     "--points",
