@@ -14,6 +14,7 @@ import click
 
 from bench.scores import Estimate
 from bench.tables import table
+from edge.arguments import PathArgument
 from edge.engines import WEIGHTS
 from edge.errors import EdgeError, error_handler
 from edge.files import atomic_write
@@ -80,7 +81,7 @@ def section(result: Mapping[str, Any], model: str) -> str:
 
 
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("result", type=PathArgument(exists=True, dir_okay=False))
 def main(result: Path) -> None:
     """Write what RESULT, a JSON file of 'bench accuracy', says into the cards of its models."""
     with error_handler():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.arguments import PathArgument
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import BadArgumentError, EdgeError, error_handler, require_extra
 from edge.files import ensure_empty_directory
@@ -30,7 +31,7 @@ ENGINE = click.option(
 JSON = click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Also write the result here.",
 )
 
@@ -92,7 +93,7 @@ class Percent(click.FloatRange):
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     help="New folder for report.json, .csv, .md and .html.",
 )
 @click.version_option(package_name="microplastic-edge", prog_name="bench")
@@ -138,8 +139,8 @@ def bench(
 
 
 @bench.command()
-@click.argument("before", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("after", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("before", type=PathArgument(dir_okay=False))
+@click.argument("after", type=PathArgument(dir_okay=False))
 @click.option("--fail-above", type=Percent(), help="Exit with 1 if anything got worse by more.")
 def compare(before: Path, after: Path, fail_above: float | None) -> None:
     """Significant changes between two report.json of bench --all-models."""
@@ -171,7 +172,7 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 @click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Also draw a flame graph, .svg or .png.",
 )
 @JSON
@@ -268,7 +269,7 @@ def _crossvals(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 
 
 @bench.command()
-@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("data", type=PathArgument(file_okay=False))
 @click.option(
     "--model",
     "models",
@@ -287,13 +288,13 @@ def _crossvals(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Also time a frame in each engine, and draw the scores, .svg or .png.",
 )
 @click.option(
     "--out",
     "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Also write the result here, as JSON.",
 )
 def accuracy(
@@ -336,7 +337,7 @@ def gpu_check(target: str, json_path: Path | None) -> None:
 
 
 @bench.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=PathArgument(file_okay=False))
 @ENGINE
 @click.option("--seed", type=click.IntRange(min=0), default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True)

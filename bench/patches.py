@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.arguments import PathArgument
 from edge.errors import BadArgumentError, EdgeError, error_handler
 from edge.sources.images import read_image
 from edge.visualisation import write_image
@@ -76,8 +77,8 @@ def cut_patches(photos: Path, out: Path) -> list[Path]:
 
 
 @click.command()
-@click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("photos", type=PathArgument(exists=True, file_okay=False))
+@click.argument("out", type=PathArgument(file_okay=False))
 def main(photos: Path, out: Path) -> None:
     """Cut the labelled patches from the photos in PHOTOS and write them to OUT as PNG files.
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import patches
+from edge.arguments import PathArgument
 from edge.errors import EdgeError, error_handler
 from edge.files import ensure_empty_directory
 from edge.sources.images import image_files, read_image
@@ -144,8 +145,8 @@ def write_beads(data: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("data", type=PathArgument(file_okay=False))
+@click.argument("out", type=PathArgument(file_okay=False))
 def main(data: Path, out: Path) -> None:
     """Write the beads of DATA, downsampled by 6, into the new folder OUT, for 'train crossval'."""
     with error_handler():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.arguments import PathArgument, Text, Threshold
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.terminal import Terminal, configure_logging
 
@@ -24,32 +24,6 @@ if TYPE_CHECKING:
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-
-
-class Threshold(click.FloatRange):
-    """A probability above 0, at most 1."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=1, min_open=True)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        threshold = float(super().convert(value, param, ctx))
-        if math.isnan(threshold):  # within every range, as it is below and above nothing
-            self.fail(f"{value!r} is not a number above 0, at most 1", param, ctx)
-        return threshold
-
-
-class Text(click.ParamType):  # type: ignore[type-arg]
-    """Anything but nothing, as of a variable that is not set."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not str(value).strip():
-            self.fail("is empty", param, ctx)
-        return str(value)
 
 
 def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, str] | None:
@@ -90,7 +64,7 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 )
 @click.option(
     "--out",
-    type=Text(),
+    type=PathArgument(),
     metavar="FOLDER",
     help="New folder for frames.csv, particles.csv, particles.jsonl, masks, overlays and "
     "summary.json; nothing is written without it.",
@@ -155,7 +129,7 @@ def edge_run(
     engine_name: str,
     trust_engine: bool,
     cuda: str | None,
-    out: str | None,
+    out: Path | None,
     sink_uris: tuple[str, ...],
     no_masks: bool,
     no_overlays: bool,
@@ -211,9 +185,7 @@ def edge_run(
         interrupts.defer()
         sinks = [open_sink(uri, mm_per_pixel) for uri in sink_uris]
         if out:
-            sinks += open_sinks(
-                Path(out), mm_per_pixel, masks=not no_masks, overlays=not no_overlays
-            )
+            sinks += open_sinks(out, mm_per_pixel, masks=not no_masks, overlays=not no_overlays)
         results = run(
             reader,
             model,
@@ -228,7 +200,7 @@ def edge_run(
         )
         code = _follow(results, interrupts, terminal)
         if out:
-            results.report().write(Path(out) / "summary.json")
+            results.report().write(out / "summary.json")
         _show(results.report(), out, terminal)
         if code > 128:
             # The engine may still be at work on a frame; Python would wait for it.
@@ -342,7 +314,7 @@ def _pixels(
     return round(number, 2)
 
 
-def _show(report: Report, out: str | None, terminal: Terminal) -> None:
+def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
     from edge.stage_timer import format_latency
 
     for problem in report.problems:
@@ -366,4 +338,4 @@ def _show(report: Report, out: str | None, terminal: Terminal) -> None:
         )
         terminal.say(format_latency(report.latency_ms))
     if out:
-        terminal.say(f"results in {printable(out)}")
+        terminal.say(f"results in {printable(str(out))}")

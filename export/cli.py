@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument, Text
 from edge.engines import engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
@@ -54,7 +55,7 @@ def export_trt() -> None:
 
 
 @export_trt.command()
-@click.argument("source")
+@click.argument("source", type=Text())
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -64,7 +65,7 @@ def export_trt() -> None:
     "--calibration",
     "photos",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     help="Photos, with masks or without: half calibrate INT8, half evaluate the engine.",
 )
 @click.option(
@@ -103,12 +104,12 @@ def export_trt() -> None:
 @click.option(
     "--triton",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     help="Put the engine into an NVIDIA Triton model repository as well.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt; of a "
     "shipped model, NAME.trt in the current folder]",
 )
@@ -191,7 +192,7 @@ def build(
 
 
 @export_trt.command()
-@click.argument("engine")
+@click.argument("engine", type=Text())
 def inspect(engine: str) -> None:
     """Say what ENGINE, a file or a shipped model, is, and whether this machine can run it."""
     with error_handler():

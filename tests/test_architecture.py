@@ -104,3 +104,22 @@ def test_a_missing_package_is_named_with_its_extra(
     assert done.stderr.count("\n") == 1
     assert f"pip install '.[{extra}]'" in done.stderr
     assert package in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "fit", "--data", "", "--out", "x"],
+        ["train", "synth", ""],
+        ["train", "evaluate", "", "--data", "."],
+        ["export-trt", "half_mrunet", "--out", ""],
+        ["export-trt", "inspect", ""],
+        ["bench", "accuracy", ""],
+        ["bench", "--all-models", "--out", ""],
+    ],
+)
+def test_an_unset_variable_is_no_argument(words: list[str]) -> None:
+    script = Path(sys.executable).with_name(words[0])
+    done = subprocess.run([script, *words[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is empty" in done.stderr

@@ -23,7 +23,7 @@ from tests.edge import stand_in, test_tensorrt
 
 
 def use_stand_in(folder: str) -> TensorRtVariant:
-    """Plans are of the stand_in wherever `bench` builds or opens one."""
+    """Plans are of the stand-in wherever `bench` builds or opens one."""
     test_tensorrt.use_stand_in()
     numbers = itertools.count()
 
@@ -37,7 +37,7 @@ def use_stand_in(folder: str) -> TensorRtVariant:
 
 
 def check(folder: str) -> None:
-    """One network, small frames: the stand_in computes what ONNX Runtime does, to the last bit."""
+    """One network, small frames: the stand-in computes what ONNX Runtime does, to the last bit."""
     variant = use_stand_in(folder)
     for name, value in {
         "ALL_MODELS": ("half_mrunet",),
@@ -70,7 +70,7 @@ def rows(folder: str) -> None:
     bench.backends.open_variant = opened
     bench.backends._cannot_compile = lambda: "takes long"
     bench.models.FRAME_HW, bench.models.TILE = (160, 200), 96
-    # A process of its own would not know the stand_in.
+    # A process of its own would not know the stand-in.
     bench.models.peak_memory = lambda *_: Peak(1.0, None)
     result = bench.models.measure(["quarter_mrunet"], 0.05)
     assert result.unavailable["TensorRT"] == "not here"

@@ -1,7 +1,7 @@
 """The public interface: `import edge`."""
 
 import doctest
-import importlib.util
+import sys
 from pathlib import Path
 
 import cv2
@@ -87,14 +87,18 @@ def test_coco_holds_the_mask(model: Model, sand: Scene) -> None:
 
 def test_supervision_gets_the_masks(model: Model, sand: Scene) -> None:
     result = model(sand.image, threshold=0.3)
-    if importlib.util.find_spec("supervision") is None:
-        with pytest.raises(edge.EdgeError, match="pip install supervision"):
-            result.to_supervision()
-        pytest.skip("supervision is not installed")
     found = result.to_supervision()
     assert len(found) == len(result.particles)
     assert (found.mask.any(axis=0) * 255 == result.mask).all()
     assert [box[0] <= p.x < box[2] for box, p in zip(found.xyxy, result.particles, strict=True)]
+
+
+def test_a_missing_supervision_is_said(
+    model: Model, sand: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(edge.EdgeError, match="pip install supervision"):
+        model(sand.image).to_supervision()
 
 
 def test_records_keep_six_digits_in_mm(model: Model, sand: Scene) -> None:

@@ -38,7 +38,7 @@ TILE, BATCH = (64, 48), (1, 2, 4)
 
 
 def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
-    """A plan of the stand_in's, with a sidecar that fits it and the driver's device."""
+    """An engine of the stand-in's, with a sidecar that fits it and the driver's device."""
     path = folder / "quarter.trt"
     path.write_bytes(stand_in.plan(shipped()["quarter_mrunet"], TILE, batch))
     Sidecar(
@@ -58,7 +58,7 @@ def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
 
 
 def use_stand_in() -> None:
-    """Let the backend find the stand_in where it looks for TensorRT-RTX."""
+    """Let the backend find the stand-in where it looks for TensorRT-RTX."""
     backend.open_variant = lambda name: TensorRtVariant(name, sys.modules[stand_in.__name__])
 
 
@@ -156,7 +156,7 @@ def a_device_without_room_is_told(folder: str) -> None:
         pass
 
 
-def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
+def an_engine_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
     use_stand_in()
     path = written(Path(folder))
     sidecar_path(path).unlink()
@@ -177,7 +177,7 @@ def a_plan_without_a_sidecar_is_run_if_trusted(folder: str) -> None:
             assert np.array_equal(session.result(), expected(engine.info, image))
 
 
-def a_damaged_plan_is_refused(folder: str) -> None:
+def a_damaged_engine_is_refused(folder: str) -> None:
     use_stand_in()
     path = written(Path(folder))
     path.write_bytes(b"no plan")
@@ -196,7 +196,7 @@ def another_profile_is_refused(folder: str) -> None:
     assert sidecar.profile
     other = Profile(sidecar.profile.tile_hw, (1, 1, 1))
     replace(sidecar, profile=other).write(sidecar_path(path))
-    with pytest.raises(EdgeError, match="speaks of another profile; write it again"):
+    with pytest.raises(EdgeError, match="describes another profile; write it again"):
         TensorRtEngine(path)
 
 
@@ -229,8 +229,8 @@ SCENARIOS = [
     frames_under_way_are_given_back,
     a_failure_on_the_device_is_told,
     a_device_without_room_is_told,
-    a_plan_without_a_sidecar_is_run_if_trusted,
-    a_damaged_plan_is_refused,
+    an_engine_without_a_sidecar_is_run_if_trusted,
+    a_damaged_engine_is_refused,
     another_profile_is_refused,
 ]
 
@@ -265,7 +265,7 @@ def test_batches_that_fit_the_tiles(count: int, allowed: tuple[int, int, int], b
             Gpu("Orin", "8.7"),
             "was built by TensorRT-RTX 9.9, which TensorRT-RTX",
         ),
-        ({"variant": "onnx"}, Gpu("Orin", "8.7"), "describes no TensorRT plan"),
+        ({"variant": "onnx"}, Gpu("Orin", "8.7"), "describes no TensorRT engine"),
         ({"compute_capabilities": ("8.6",)}, Gpu("Orin", "8.7"), "8.6, and Orin has 8.7; write it"),
         ({}, None, "needs a GPU of compute capability 8.7, and this machine has none"),
         (
@@ -291,7 +291,7 @@ def test_engines_of_other_machines(
         TensorRtEngine(path)
 
 
-def test_a_real_plan_gets_as_far_as_asking_for_a_device(
+def test_a_real_engine_gets_as_far_as_asking_for_a_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past our own checks, TensorRT-RTX itself says what is missing; its words are in ours."""
@@ -307,12 +307,12 @@ def test_a_real_plan_gets_as_far_as_asking_for_a_device(
     path.write_bytes(build_engine(model, variant, Profile(TILE, BATCH), ["8.6"]).engine)
     with (
         pytest.raises(EdgeError, match=r"TensorRT-RTX .* cannot load it .*CUDA"),
-        backend.loaded(path, variant),
+        backend.load_engine(path, variant),
     ):
         pass
 
 
-def test_trust_is_for_plans_that_changed(tmp_path: Path) -> None:
+def test_trust_is_for_engines_that_changed(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(EdgeError, match="only if you trust it: --trust-engine"):

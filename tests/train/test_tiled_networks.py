@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge.tiling import Plan, cut, fixed_tile_grid, plan, stitch
+from edge.tiling import TileGrid, fixed_tile_grid, split, stitch, tile_grid
 from tests.thin import THIN
 from train.models.registry import MODELS, PAPER_MODELS, build
 from train.models.segnet import SegNet
@@ -43,18 +43,18 @@ def probabilities(net: nn.Module, images: np.ndarray) -> np.ndarray:
         return torch.cat([torch.sigmoid(net(tile[None]) / 8) for tile in x]).numpy()
 
 
-def difference(spec: ModelSpec, layout: Plan, seed: int) -> float:
+def difference(spec: ModelSpec, grid: TileGrid, seed: int) -> float:
     """Largest difference between the stitched map and the whole frame's."""
-    frame = np.random.default_rng(seed).integers(0, 256, (*layout.frame_hw, 3), np.uint8)
-    height, width = layout.frame_hw
+    frame = np.random.default_rng(seed).integers(0, 256, (*grid.frame_hw, 3), np.uint8)
+    height, width = grid.frame_hw
     canvas = np.pad(
         frame,
-        ((0, layout.canvas_hw[0] - height), (0, layout.canvas_hw[1] - width), (0, 0)),
+        ((0, grid.padded_hw[0] - height), (0, grid.padded_hw[1] - width), (0, 0)),
         mode="edge",
     )
     net = network(spec, seed)
     whole = probabilities(net, canvas[None])[0, 0, :height, :width]
-    stitched = stitch(probabilities(net, cut(frame, layout)), layout)
+    stitched = stitch(probabilities(net, split(frame, grid)), grid)
     return float(np.abs(stitched - whole).max())
 
 
@@ -84,9 +84,11 @@ def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, s
     rng = np.random.default_rng(seed)
     height, width = (int(v) | 1 for v in rng.integers(low, high, 2))  # odd: never on the grid
     halo = spec.receptive_field_radius()
-    layout = plan((height, width), multiple=spec.multiple, halo=halo, max_tile_pixels=side * side)
-    assert layout.count > 1
-    assert difference(spec, layout, seed) <= 1e-5
+    grid = tile_grid(
+        (height, width), multiple=spec.multiple, halo=halo, max_tile_pixels=side * side
+    )
+    assert grid.count > 1
+    assert difference(spec, grid, seed) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -97,10 +99,10 @@ def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, s
 def test_a_frame_smaller_than_a_tile(key: str) -> None:
     spec = SPECS[key]
     halo = spec.receptive_field_radius()
-    assert difference(spec, plan((21, 43), multiple=spec.multiple, halo=halo), 5) == 0.0
-    layout = fixed_tile_grid((21, 43), (64, 64), multiple=spec.multiple, halo=halo)
-    assert layout.count == 1
-    assert difference(spec, layout, 5) == 0.0
+    assert difference(spec, tile_grid((21, 43), multiple=spec.multiple, halo=halo), 5) == 0.0
+    grid = fixed_tile_grid((21, 43), (64, 64), multiple=spec.multiple, halo=halo)
+    assert grid.count == 1
+    assert difference(spec, grid, 5) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -109,5 +111,5 @@ def test_a_frame_smaller_than_a_tile(key: str) -> None:
 def test_a_smaller_halo_is_not_enough(key: str) -> None:
     """The other side of the promise: the test above can fail."""
     spec = SPECS[key]
-    layout = plan((120, 120), multiple=spec.multiple, halo=2, max_tile_pixels=64 * 64)
-    assert difference(spec, layout, 0) > 1e-5
+    grid = tile_grid((120, 120), multiple=spec.multiple, halo=2, max_tile_pixels=64 * 64)
+    assert difference(spec, grid, 0) > 1e-5

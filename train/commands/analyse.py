@@ -6,18 +6,17 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
 @click.command()
-@click.argument(
-    "checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
-)
+@click.argument("checkpoints", nargs=-1, required=True, type=PathArgument(dir_okay=False))
 @click.option("--data", type=DATA, required=True, help="Photos with masks, for the ablation.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     required=True,
     help="New folder for tables, histograms and the proposed network.",
 )

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from train.commands.options import DATA
 
 
 @click.command()
-@click.argument("checkpoint")
+@click.argument("checkpoint", type=Text())
 @click.option("--data", type=DATA, required=True, help="Photos with masks, or with --points.")
 @click.option(
     "--points",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="CSV of file,x,y[,ignore], or COCO keypoints: points on the particles of the photos.",
 )
 @click.option(
@@ -38,13 +39,13 @@ from train.commands.options import DATA
 )
 @click.option(
     "--save",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Write CHECKPOINT, a .pt, with that threshold (or with --threshold) to this file.",
 )
 @click.option(
     "--curve",
     "picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Plot precision against recall into this PNG file.",
 )
 def evaluate(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import (
     DATA,
@@ -31,7 +32,7 @@ from train.models.registry import open_model
 )
 @click.option(
     "--points",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="CSV of file,x,y[,ignore], or COCO keypoints: learn from points on particles, not masks.",
 )
 @click.option(

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, require_extra
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("checkpoint", type=PathArgument(dir_okay=False))
 @click.option(
     "--sand", multiple=True, required=True, metavar="FOLDER|GLOB", help="Photos without plastic."
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathArgument(file_okay=False),
     required=True,
     help="New folder for the negatives.",
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.arguments import PathArgument
 from train.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The paper's, and those of fine-tuning, which has not as far to go.
 EPOCHS, FINE_TUNING_EPOCHS = 150, 30
-DATA = click.Path(path_type=Path, exists=True, file_okay=False)
+DATA = PathArgument(exists=True, file_okay=False)
 INIT = click.option(
     "--init",
     metavar="NAME|FILE",
@@ -42,7 +42,7 @@ def material_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--cutouts",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            type=PathArgument(exists=True, file_okay=False),
             help="Folder with images/ and masks/ of real particles to cut out.",
         ),
     )
@@ -56,7 +56,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(
             "--out",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=PathArgument(file_okay=False),
             required=True,
             help="Folder to write; the same command resumes a stopped run.",
         ),

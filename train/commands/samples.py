@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA
 
@@ -13,7 +14,7 @@ from train.commands.options import DATA
 @click.command()
 @click.argument("data", type=DATA)
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default="samples.png",
+    "--out", type=PathArgument(dir_okay=False), default="samples.png",
     show_default=True,
 )  # fmt: skip
 @click.option("--crop", type=click.IntRange(min=32), default=512, show_default=True)

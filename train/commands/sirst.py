@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import DATA, INIT, recipe_of, settings_of, stoppable, training_options
 from train.models.registry import open_model
@@ -17,7 +18,7 @@ from train.models.registry import open_model
 @click.option("--model", help="Name of a network, or a .json description of one.")
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathArgument(dir_okay=False),
     help="Score this .pt file instead of training.",
 )
 @INIT

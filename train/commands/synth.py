@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from edge.files import ensure_empty_directory
 from train.commands.options import material_options
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=PathArgument(file_okay=False))
 @click.option("--photos", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option(
     "--size",

@@ -56,12 +56,12 @@ WHITES = 4
 # A particle is drawn only where its colour stands out from the sand around it by this many of the
 # sand's standard deviations, and where hardly a pixel of the sand is like it: a white grain among
 # white grains, or a glint among glints, is nothing that could be learnt.
-CONTRAST = 1.7
+CONTRAST = 1.2
 # Added to that standard deviation, so that on smooth sand a particle differs by a seventh of full
 # scale.
 FAINT = 0.085
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
-ALIKE, RARE = 0.15, 0.004
+ALIKE, RARE = 0.15, 0.02
 # A lens spreads light over about as many square px, so that of small particles less is left.
 LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.

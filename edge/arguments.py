@@ -1,0 +1,50 @@
+"""Kinds of command-line arguments."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class PathArgument(click.Path):
+    """A path; an empty one, as of a variable that is not set, would mean the current folder."""
+
+    def __init__(self, **options: bool) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `click.Path`."""
+        if not str(value).strip():
+            self.fail("is empty; name a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Text(click.ParamType):  # type: ignore[type-arg]
+    """Anything but nothing."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is."""
+        if not str(value).strip():
+            self.fail("is empty", param, ctx)
+        return str(value)
+
+
+class Threshold(click.FloatRange):
+    """A probability above 0, at most 1."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=1, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """As `click.FloatRange`."""
+        threshold = float(super().convert(value, param, ctx))
+        if math.isnan(threshold):  # within every range, as it is below and above nothing
+            self.fail(f"{value!r} is not a number above 0, at most 1", param, ctx)
+        return threshold
