@@ -25,9 +25,11 @@ def draw_overlay(result: Result) -> NDArray[np.uint8]:
     for particle in result.particles:
         centre = (round(particle.x), round(particle.y))
         cv2.circle(image, centre, round(particle.diameter_px / 2) + 5, MARKER_BGR, 1)
-    text = f"{len(result.particles)} particles"
-    for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
-        cv2.putText(image, text, (12, 36), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    text, scale = f"{len(result.particles)} particles", min(1.0, image.shape[1] / 1000)
+    at = round(12 * scale), round(36 * scale)
+    for colour, thickness in (((0, 0, 0), 5 * scale), ((255, 255, 255), 2 * scale)):
+        width = max(1, round(thickness))
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width)
     return np.asarray(image, np.uint8)
 
 
