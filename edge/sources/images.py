@@ -67,7 +67,8 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
     except cv2.error as error:
         if out_of_memory(error):
             raise EdgeError(f"{path}: {describe(error)}") from error
-        reason = "more pixels than OpenCV reads" if "PIXELS" in str(error) else "damaged, or no image at all"
+        huge = "PIXELS" in str(error)
+        reason = "more pixels than OpenCV reads" if huge else "damaged, or no image at all"
         raise EdgeError(f"{path}: not a readable image ({reason})") from error
 
 

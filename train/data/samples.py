@@ -83,7 +83,7 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     except cv2.error:  # the header claims more pixels than OpenCV reads
         mask = None
     if mask is None:
-        raise EdgeError(f"{path}: not a readable image (damaged, or not an image at all)")
+        raise EdgeError(f"{path}: not a readable image (damaged, or no image at all)")
     if mask.shape != shape:
         raise EdgeError(
             f"{path}: is {mask.shape[1]}x{mask.shape[0]} px, its photo {shape[1]}x{shape[0]}"
