@@ -61,7 +61,7 @@ CONTRAST = 1.2
 # scale.
 FAINT = 0.085
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
-ALIKE, RARE = 0.15, 0.02
+ALIKE, RARE = 0.15, 0.05
 # A lens spreads light over about as many square px, so that of small particles less is left.
 LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.
@@ -249,8 +249,8 @@ class _Style:
             whites=rng.uniform(0.4, 1.0),
             median_px=float(np.exp(rng.uniform(math.log(3.2), math.log(9.0)))),
             log_std=rng.uniform(0.1, 0.3),
-            heaped=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
-            heap_px=rng.uniform(6.0, 18.0),
+            heaped=rng.uniform(0.1, 0.9) if rng.random() < 0.6 else 0.0,
+            heap_px=float(np.exp(rng.uniform(math.log(3.0), math.log(18.0)))),
             touching=rng.uniform(0.05, 0.35),
             clear=rng.uniform(0, 0.4),
             glossy=rng.uniform(0, 0.7),
