@@ -4,6 +4,7 @@
 #   make -f train/weights.mk DATA=photos unet       # one of the large networks, the same way
 #
 # DATA holds sand/ and sand_cc/ (photos of sand without plastic), and beads/ (images/ and masks/).
+# The renderer was improved between the steps, so a run of all of them gives other weights.
 DATA ?= data
 OUT ?= runs/weights
 TRAIN ?= train
@@ -26,13 +27,27 @@ $(OUT)/negatives/done: $(OUT)/lite_a/done
 	$(TRAIN) mine $(OUT)/lite_a/last.pt $(SAND) --out $(@D)
 	touch $@
 
-$(OUT)/half_mrunet_lite/done: $(OUT)/negatives/done
+$(OUT)/lite_b/done: $(OUT)/negatives/done
 	$(FIT) --init $(OUT)/lite_a/last.pt --negatives $(<D) --epochs 7 --out $(@D)
 	touch $@
 
-$(OUT)/half_mrunet/done: $(OUT)/half_mrunet_lite/done
-	$(FIT) --model half_mrunet --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 5 \
-	       --out $(@D)
+$(OUT)/lite_c/done: $(OUT)/lite_b/done
+	$(FIT) --init $(<D)/last.pt --negatives $(OUT)/negatives --epochs 36 --out $(@D)
+	touch $@
+
+$(OUT)/negatives_2/done: $(OUT)/lite_c/done
+	rm -rf $(@D)
+	$(TRAIN) mine $(<D)/last.pt $(SAND) --out $(@D)
+	touch $@
+
+MINED := --negatives $(OUT)/negatives --negatives $(OUT)/negatives_2
+
+$(OUT)/half_mrunet_lite/done: $(OUT)/negatives_2/done
+	$(FIT) --init $(OUT)/lite_c/last.pt $(MINED) --epochs 13 --out $(@D)
+	touch $@
+
+$(OUT)/half_mrunet/done: $(OUT)/negatives_2/done
+	$(FIT) --model half_mrunet --init $(OUT)/lite_c/last.pt $(MINED) --epochs 15 --out $(@D)
 	touch $@
 
 $(OUT)/quarter_a/done:
