@@ -17,8 +17,9 @@ from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources.source import Source
 
-# Reads that may fail in a row where the number of frames is not known.
-MAX_FAILED_READS = 30
+# Reads that may fail in a row where the number of frames is not known, and where a header names it,
+# which may be damaged itself.
+MAX_FAILED_READS, MAX_FAILED_READS_DUE = 30, 10_000
 # Containers that count by their duration are a little wrong.
 COUNT_TOLERANCE = 0.02
 
@@ -89,4 +90,6 @@ class VideoSource(Source):
 
     def _may_fail(self, index: int) -> int:
         """Reads that may fail in a row before the file is taken to be over."""
-        return MAX_FAILED_READS if self.expected is None else self.expected - index - 1
+        if self.expected is None:
+            return MAX_FAILED_READS
+        return min(self.expected - index - 1, MAX_FAILED_READS_DUE)

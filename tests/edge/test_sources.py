@@ -180,6 +180,7 @@ class Capture:
         ("...x", 4, "...", False),  # one short: containers count by their duration
         ("..x..", -5, "..f..", False),
         (".." + "x" * 40 + ".", 0, "..", False),
+        ("..", 10**12, "..", True),
     ],
 )
 def test_damaged_packets_do_not_end_a_video(
