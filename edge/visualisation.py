@@ -26,9 +26,11 @@ def draw_overlay(result: Result) -> NDArray[np.uint8]:
         centre = (round(particle.x), round(particle.y))
         cv2.circle(image, centre, round(particle.diameter_px / 2) + 5, MARKER_BGR, 1)
     text, scale = f"{len(result.particles)} particles", min(1.0, image.shape[1] / 1000)
-    at = round(12 * scale), round(36 * scale)
-    for colour, thickness in (((0, 0, 0), 5 * scale), ((255, 255, 255), 2 * scale)):
-        width = max(1, round(thickness))
+    left, bottom, width = round(12 * scale), round(36 * scale), max(1, round(2 * scale))
+    # An outline of the same glyphs: thicker ones would be wider.
+    outline = [((0, 0, 0), dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    for colour, dx, dy in (*outline, ((255, 255, 255), 0, 0)):
+        at = left + dx, bottom + dy
         cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width)
     return np.asarray(image, np.uint8)
 
