@@ -215,7 +215,7 @@ def _score_objects(
 def _score_clean(
     result: AccuracyResult, data: Path, networks: Sequence[Model], filters: Sequence[BestFilter]
 ) -> dict[str, dict[int, float]]:
-    """Add the rows; false positives a megapixel by detector and threshold."""
+    """Add the rows; false positives per megapixel by detector and threshold."""
     windows = clean(data)
     detectors: list[tuple[Detector, str, int]] = [(n, SHIPPED, n.threshold_u8) for n in networks]
     detectors += [(best.filter, f"best on {SAND}", best.threshold_u8) for best in filters]

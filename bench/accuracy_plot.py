@@ -74,7 +74,7 @@ def _curves(axes: Axes, result: AccuracyResult) -> None:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(left=0)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("false positives a megapixel of clean sand (dot: shipped threshold)")
+    axes.set_xlabel("false positives per megapixel of clean sand (dot: shipped threshold)")
     axes.set_ylabel("recall on the labelled patches")
     if axes.lines:
         axes.legend(fontsize=8, frameon=False)

@@ -67,12 +67,12 @@ def section(result: Mapping[str, Any], model: str) -> str:
         table(("set", *scores), rows, left=2),
         *(
             f"On {row['megapixels']:.1f} megapixels of sand and gravel without plastic it marks "
-            f"{Estimate(**row['per_megapixel'])} objects a megapixel at the shipped threshold."
+            f"{Estimate(**row['per_megapixel'])} objects per megapixel at the shipped threshold."
             for row in result["clean"]
             if row["detector"] == model
         ),
         "The labelled patches over thresholds:",
-        table((*scores, "false positives a megapixel of clean sand"), points),
+        table((*scores, "false positives per megapixel of clean sand"), points),
         "Rendered scenes that `half_mrunet` does worst on; true positives green, false negatives "
         "blue, false positives red:",
         "![failures on rendered scenes](../../docs/failures.jpg)",

@@ -42,7 +42,7 @@ class ParticleFilter:
 
     @property
     def threshold_u8(self) -> int:
-        """The threshold as a grey level: a pixel this bright or brighter is a particle."""
+        """The threshold 1..255: a pixel of the map that is as high is a particle."""
         return threshold_u8(self.threshold)
 
     def mask(self, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,12 +59,12 @@ class ParticleFilter:
 
 
 def threshold_u8(threshold: float) -> int:
-    """A threshold 0..1 as a grey level 1..255."""
+    """A threshold 0..1 as a value 1..255 of the map."""
     return max(1, round(threshold * 255))
 
 
 def particle_mask(probability: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
-    """255 where the map (H,W) is of grey level `level` and above, else 0."""
+    """255 where the map (H,W) is at least `level`, else 0."""
     mask = cv2.threshold(probability, level - 1, 255, cv2.THRESH_BINARY)[1]
     return np.asarray(mask, np.uint8)
 

@@ -38,7 +38,7 @@ def test_a_card_gets_its_section_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert card.count(cards.TITLE) == 1
     assert re.search(r"\| sand +\| 0.200 \(shipped\) +\| +0.900 \(0.800-0.950\) \|", card)
     assert "top-hat" not in card
-    assert "marks 44 (30-60) objects a megapixel" in card
+    assert "marks 44 (30-60) objects per megapixel" in card
     assert not (tmp_path / "other.md").exists()
     with pytest.raises(EdgeError, match="missing: not in this result"):
         cards.section(RESULT, "missing")

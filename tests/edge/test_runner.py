@@ -213,15 +213,15 @@ def test_a_full_disk_leaves_whole_lines(
     assert (tmp_path / "particles.jsonl").read_bytes() == whole
 
 
-def test_the_stopwatch_tells_medians() -> None:
-    clock = StageTimer()
+def test_the_stage_timer_tells_medians() -> None:
+    timer = StageTimer()
     for seconds in (0.010, 0.020, 0.300):
-        clock.add("engine", seconds)
-    assert clock.milliseconds() == {"engine": {"p50": 20.0, "p99": 294.4, "max": 300.0}}
+        timer.add("engine", seconds)
+    assert timer.milliseconds() == {"engine": {"p50": 20.0, "p99": 294.4, "max": 300.0}}
 
 
-def test_the_stopwatch_forgets_the_oldest() -> None:
-    clock = StageTimer()
+def test_the_stage_timer_forgets_the_oldest() -> None:
+    timer = StageTimer()
     for seconds in [9.0] * NEWEST + [0.5] * NEWEST:
-        clock.add("engine", seconds)
-    assert clock.milliseconds()["engine"]["max"] == 500.0
+        timer.add("engine", seconds)
+    assert timer.milliseconds()["engine"]["max"] == 500.0

@@ -75,7 +75,7 @@ def expected(info: EngineInfo, image: np.ndarray) -> np.ndarray:
 
 
 def frames_are_those_of_onnx_runtime(folder: str) -> None:
-    """Bit for bit: padded and whole frames, several under way, captured as graphs and not."""
+    """Bit for bit: padded and whole frames, several in flight, captured as graphs and not."""
     use_stand_in()
     with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
         for height, width in ((160, 200), (64, 48), (63, 131), (30, 40)):

@@ -16,7 +16,7 @@ from train.models.registry import MODELS, build
 
 @pytest.fixture(scope="session")
 def traced() -> Callable[[str], tuple[onnx.ModelProto, EngineInfo, Checkpoint]]:
-    """The float32 graph of a network of the catalogue, or of `thin`, "thin_unet" for example."""
+    """The float32 graph of a network of the registry, or of `thin`, "thin_unet" for example."""
 
     @cache
     def trace(key: str) -> tuple[onnx.ModelProto, EngineInfo, Checkpoint]:
