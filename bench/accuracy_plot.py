@@ -13,23 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.accuracy import AccuracyResult, ModelRow
+from bench.picture import check_suffix
 from bench.plots import COLOURS, log_axis
 from bench.real_sets import SAND
 from bench.scores import BEST_HERE, SHIPPED, ObjectRow
-from edge.errors import BadArgumentError
 from edge.files import atomic_write
-
-SUFFIXES = (".svg", ".png")
-
-
-def check(path: Path) -> None:
-    """Whether `write` can write there, before anything is measured.
-
-    Raises:
-        BadArgumentError: it has another suffix than `SUFFIXES`.
-    """
-    if path.suffix not in SUFFIXES:
-        raise BadArgumentError(f"{path}: a plot ends in {' or '.join(SUFFIXES)}")
 
 
 def write(result: AccuracyResult, path: Path) -> None:
@@ -39,7 +27,7 @@ def write(result: AccuracyResult, path: Path) -> None:
         BadArgumentError: it has another suffix.
         OSError: it cannot be written; an earlier file stays.
     """
-    check(path)
+    check_suffix(path, "a plot")
     figure = Figure(figsize=(16, 5), dpi=110, layout="constrained")
     curves, flops, times = figure.subplots(1, 3)
     _curves(curves, result)

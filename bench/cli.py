@@ -182,8 +182,9 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
         with require_extra("bench"):
             from bench import flame_graph
             from bench.layers import measure
+            from bench.picture import check_suffix
         if picture:
-            flame_graph.check(picture)
+            check_suffix(picture, "a flame graph")
         result = measure(engine, runs)
         _show(result, json_path)
         if picture:
@@ -312,8 +313,9 @@ def accuracy(
         with require_extra("bench"):
             from bench import accuracy_plot
             from bench.accuracy import measure
+            from bench.picture import check_suffix
         if plot:
-            accuracy_plot.check(plot)
+            check_suffix(plot, "a plot")
 
         result = measure(data, models, crossvals, plot is not None, _progress)
         _show(result, json_path)

@@ -10,14 +10,13 @@ from typing import Any
 import matplotlib
 
 from bench.layers import LayersResult, LayerTime
-from edge.errors import BadArgumentError
+from bench.picture import check_suffix
 from edge.files import atomic_write
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.patches import Patch
 
-SUFFIXES = (".svg", ".png")
 # Of the operators that take the most time; the others are grey.
 COLOURS = ("#77aadd", "#99ddff", "#44bb99", "#eedd88", "#ffaabb", "#ee8866", "#bbcc33", "#aaaa00")
 OTHER = "#bbbbbb"
@@ -28,16 +27,6 @@ LEVELS = ((0.0, 0.4), (0.4, 1.2), (1.2, 3.2))
 MARGIN = 1
 
 
-def check(path: Path) -> None:
-    """Whether `write` can write there, before anything is measured.
-
-    Raises:
-        BadArgumentError: it has another suffix than `SUFFIXES`.
-    """
-    if path.suffix not in SUFFIXES:
-        raise BadArgumentError(f"{path}: a flame graph ends in {' or '.join(SUFFIXES)}")
-
-
 def write(result: LayersResult, path: Path) -> None:
     """The flame graph as .svg or .png, by the suffix of `path`.
 
@@ -45,7 +34,7 @@ def write(result: LayersResult, path: Path) -> None:
         BadArgumentError: it has another suffix.
         OSError: it cannot be written; an earlier file stays.
     """
-    check(path)
+    check_suffix(path, "a flame graph")
     figure, axis = pyplot.subplots(figsize=(16, 5), dpi=110)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.93, bottom=0.23)
     axis.set(xlim=(0, result.layers_ms), ylim=(0, LEVELS[-1][1]), yticks=[], xlabel="ms")

@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ import numpy as np
 from bench.nvml import open_card
 from edge.errors import EdgeError
 from edge.gpu import find_gpu
+from edge.report import installed
 
 PACKAGES = (
     "microplastic-edge",
@@ -41,12 +41,6 @@ def machine_info() -> dict[str, str | int | float]:
 
     Clocks are in MHz and of this moment, memory is in 10**9 bytes, load the average of a minute.
     """
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0))
@@ -57,7 +51,7 @@ def machine_info() -> dict[str, str | int | float]:
         **_power_mode(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **versions,
+        **installed(PACKAGES),
     }
 
 

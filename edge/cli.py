@@ -199,9 +199,10 @@ def edge_run(
             every=every,
         )
         code = _follow(results, interrupts, terminal)
+        report = results.report()
         if out:
-            results.report().write(out / "summary.json")
-        _show(results.report(), out, terminal)
+            report.write(out / "summary.json")
+        _show(report, out, terminal)
         if code > 128:
             # The engine may still be at work on a frame; Python would wait for it.
             terminal.flush()

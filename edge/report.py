@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edge.files import write_json
 
+PACKAGES = (
+    "microplastic-edge", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime",
+    "onnxruntime-gpu", "tensorrt", "tensorrt-rtx",
+)  # fmt: skip
 Ended = Literal["complete", "limit", "truncated", "interrupted", "failed"]
 
 
@@ -67,20 +72,20 @@ class Report:
     latency_ms: dict[str, dict[str, float]]
     versions: dict[str, str]
 
-    def describe(self) -> dict[str, Any]:
-        """Every attribute, ready for JSON."""
-        return asdict(self)
-
     def write(self, path: Path) -> None:
         """As JSON; an earlier file stays whole until the new one is."""
-        write_json(path, self.describe())
+        write_json(path, asdict(self))
 
 
 def versions() -> dict[str, str]:
     """Of Python and the installed packages that a run may use."""
-    found = {"python": platform.python_version()}
-    for name in ("microplastic-edge", "numpy", "opencv-python-headless", "opencv-python",
-                 "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx"):  # fmt: skip
+    return {"python": platform.python_version(), **installed(PACKAGES)}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those of `packages` that are installed."""
+    found = {}
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
