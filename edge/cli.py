@@ -36,7 +36,7 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     return float(found[1]), found[2] or "px"
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--camera", type=Text(), metavar="N", help="Number of a camera, or /dev/videoN.")
 @click.option(
     "--source",
@@ -123,7 +123,9 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option("--verbose", is_flag=True, help="Log every step to stderr.")
 @click.option("--log-json", is_flag=True, help="Log as JSON, an object per line.")
 @click.version_option(package_name="microplastic-edge", prog_name="edge-run")
+@click.pass_context
 def edge_run(
+    context: click.Context,
     camera: str | None,
     source: str | None,
     engine_name: str,
@@ -155,6 +157,8 @@ def edge_run(
     Exit code: 0 when every frame was read, 1 after an error or where the source ended early, 2 for
     bad arguments, 128 plus its number for a signal.
     """
+    if context.invoked_subcommand:
+        return
     if (camera is None) == (source is None):
         raise click.UsageError("give either --camera N or --source FILE")
     min_px = _pixels("--min-diameter", min_diameter, mm_per_pixel)

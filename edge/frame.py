@@ -24,12 +24,14 @@ class Frame:
             image file; a camera's name.
         time_s: Unix time for photos (last change of the file) and cameras (capture); seconds from
             the start of the clip for video files. None where the source has no time stamps.
+        source: name of its source, in a run of several; empty in a run of one.
     """
 
     image: NDArray[np.uint8]
     index: int
     file: str
     time_s: float | None
+    source: str = ""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -50,7 +52,7 @@ class SkippedFrame:
     """A frame without a result.
 
     Attributes:
-        index, file, time_s: as in `Frame`.
+        index, file, time_s, source: as in `Frame`.
         status: "dropped" for a newer frame, or "failed": it could not be read.
         reason: why, in a sentence; empty for a dropped frame.
     """
@@ -60,3 +62,4 @@ class SkippedFrame:
     time_s: float | None
     status: Literal["dropped", "failed"]
     reason: str = ""
+    source: str = ""

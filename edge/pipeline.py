@@ -30,7 +30,7 @@ from edge.particles import ParticleFilter
 from edge.result import Result
 from edge.sinks.sink import Sink
 from edge.sinks.worker import SinkWorker
-from edge.sources.source import Source
+from edge.sources.source import Source, SourceStatus
 from edge.stage_timer import StageTimer
 
 _log = logging.getLogger(__name__)
@@ -115,12 +115,14 @@ class Statistics:
         latency_ms: p50, p99 and max of each stage; stages run at the same time.
         end_to_end_ms: the same from a frame's capture to its particles; empty without frames.
         fps: frames processed per second, from the first capture to the last result.
+        sources: how each source is.
     """
 
     counts: Counts
     latency_ms: dict[str, dict[str, float]]
     end_to_end_ms: dict[str, float]
     fps: float
+    sources: tuple[SourceStatus, ...]
 
 
 @dataclass
@@ -176,12 +178,15 @@ class Pipeline:
             self._timer.milliseconds(),
             self._end_to_end.milliseconds().get("frame", {}),
             round(self.counts.processed / seconds, 3) if seconds > 0 else 0.0,
+            self.source.statuses(),
         )
 
     def __enter__(self) -> Pipeline:
         def failed() -> None:
             self.stop("failed")
 
+        for sink in self.sinks:
+            sink.attach(self)
         self._workers = [SinkWorker(sink, self._timer, failed) for sink in self.sinks]
         self._limit = threading.Timer(self.settings.seconds or 0, self.stop, ["limit"])
         self._limit.daemon = True

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edge.frame import SkippedFrame
 from edge.result import Result
+
+if TYPE_CHECKING:
+    from edge.pipeline import Pipeline
 
 
 class Sink(ABC):
@@ -20,6 +23,10 @@ class Sink(ABC):
 
     name: str
     on_error: ClassVar[Literal["fail", "drop"]] = "fail"
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """Called once, before anything is written: whose results these are, for sinks that tell
+        of the run itself or change its settings."""
 
     @abstractmethod
     def write(self, result: Result) -> None:

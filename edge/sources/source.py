@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import enum
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from edge.frame import Frame, SkippedFrame
+
+
+class State(enum.Enum):
+    """Of the connection to a source."""
+
+    CONNECTING = "connecting"  # no frame yet
+    LIVE = "live"  # frames come
+    STALE = "stale"  # no new picture for a while
+    LOST = "lost"  # the connection is gone, and tried again
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """How a source is.
+
+    Attributes:
+        name: of the source, as in `Frame.source`; the URI without credentials.
+        since_s: Unix time from which on it is in that state.
+        reconnects: how often the connection was made again.
+        decode_errors: frames that came but could not be decoded.
+    """
+
+    name: str
+    state: State
+    since_s: float
+    reconnects: int = 0
+    decode_errors: int = 0
 
 
 class Source(ABC):
@@ -29,6 +59,11 @@ class Source(ABC):
         self.expected: int | None = None
         self.truncated = False
         self.problems: list[str] = []
+        self._made_s = time.time()
+
+    def statuses(self) -> tuple[SourceStatus, ...]:
+        """How it is now, one status for each source that it is made of; from any thread."""
+        return (SourceStatus(self.uri, State.LIVE, self._made_s),)
 
     def open(self) -> None:
         """Get ready to read.
