@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning.pytorch as lightning
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -231,8 +233,16 @@ class _Loaders(lightning.LightningDataModule):
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
+        workers = 0 if self.trainer.strategy.root_device.type == "cpu" else _cores(self.trainer)
         return DataLoader(
-            self._training, self._settings.batch // self.trainer.world_size, sampler=sampler
+            self._training,
+            self._settings.batch // self.trainer.world_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=workers > 0,
+            # OpenCV's threads would fight for the cores.
+            worker_init_fn=lambda _: cv2.setNumThreads(0),
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -243,6 +253,13 @@ class _Loaders(lightning.LightningDataModule):
             self._settings.batch // ranks,
             sampler=self._validation.grid[rank::ranks],
         )
+
+
+def _cores(trainer: lightning.Trainer) -> int:
+    """CPU cores for each of the processes that train on this machine."""
+    # Linux knows which of them are ours.
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (ours or 1) * trainer.num_nodes // trainer.world_size)
 
 
 class _CheckpointCallback(Callback):

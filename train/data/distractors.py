@@ -40,7 +40,7 @@ def scatter_distractors(rng: np.random.Generator, canvas: Floats) -> None:
 def _tone(canvas: Floats, x: float, y: float) -> Floats:
     """Mean colour of the sand around (x, y)."""
     rows = slice(max(0, int(y) - 6), int(y) + 7)
-    return np.asarray(canvas[rows, max(0, int(x) - 6) : int(x) + 7].mean(axis=(0, 1)), np.float32)
+    return rgb(*cv2.mean(canvas[rows, max(0, int(x) - 6) : int(x) + 7])[:3])
 
 
 def _stone(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:

@@ -5,6 +5,7 @@ A canvas is float32 (H,W,3) RGB, 0..1. Needs NumPy and OpenCV only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -50,27 +51,28 @@ def rgb(red: float, green: float, blue: float) -> Floats:
 
 def rasterised(outline: Outline, x: float, y: float) -> Sprite:
     """Coverage of a polygon (n,2) of px offsets placed at (x, y)."""
-    points = outline + np.array([x, y])
-    corner = np.floor(points.min(axis=0)).astype(int) - 1
-    size = np.ceil(points.max(axis=0)).astype(int) + 2 - corner
-    fineness = SUPERSAMPLING if size.max() <= SUPERSAMPLED_UP_TO else 2
+    points = outline + (x, y)
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    corner = math.floor(left) - 1, math.floor(top) - 1
+    size = math.ceil(right) + 2 - corner[0], math.ceil(bottom) + 2 - corner[1]
+    fineness = SUPERSAMPLING if max(size) <= SUPERSAMPLED_UP_TO else 2
     # Pixel (i, j) covers [i, i+1) x [j, j+1); a supersampled pixel's centre is at +0.5.
     fine = np.rint(((points - corner) * fineness - 0.5) * 16).astype(np.int32)
     drawn = np.zeros((size[1] * fineness, size[0] * fineness), np.uint8)
     cv2.fillPoly(drawn, [fine], 255, shift=4)
-    alpha = cv2.resize(drawn, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
-    return Sprite(np.divide(alpha, 255, dtype=np.float32), int(corner[0]), int(corner[1]))
+    alpha = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
+    return Sprite(np.divide(alpha, 255, dtype=np.float32), *corner)
 
 
 def blob(rng: np.random.Generator, length: float, width: float, rough: float) -> Outline:
     """A closed outline about `length` x `width` px, turned at random; `rough` 0 is an ellipse."""
     corners = int(rng.integers(7, 12)) if rough else 24
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    angle = np.arange(corners) * (2 * np.pi / corners)
     angle += rng.uniform(-1, 1, corners) * rough * 0.4
     radius = 1 - rough * rng.uniform(0, 1, corners)
-    points = np.stack(
-        [np.cos(angle) * radius * length / 2, np.sin(angle) * radius * width / 2], axis=1
-    )
+    points = np.empty((corners, 2))
+    points[:, 0] = np.cos(angle) * radius * length / 2
+    points[:, 1] = np.sin(angle) * radius * width / 2
     return points @ turn(rng)
 
 
@@ -99,7 +101,8 @@ def strand(rng: np.random.Generator, length: float, width: float) -> Outline:
 def turn(rng: np.random.Generator) -> NDArray[np.float64]:
     """A rotation matrix (2,2) of a random angle."""
     angle = rng.uniform(0, 2 * np.pi)
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return np.array([[cosine, sine], [-sine, cosine]])
 
 
 def fill(canvas: Floats, sprite: Sprite, colour: Floats, opacity: float = 1.0) -> None:
