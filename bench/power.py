@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.nvml import open_card
 from edge.errors import EdgeError
+from edge.nvml import open_card
 
 SAMPLE_S = 0.05
 TEGRASTATS_MS = 100
