@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -65,16 +66,16 @@ class VideoSink(Sink):
         try:
             movie.write(result)
         except OSError:
-            # What an encoder or a disk refused leaves a gap in the file: the next one is whole.
             del self._movies[source]
             with contextlib.suppress(OSError):
-                movie.close()
+                movie.cut()
             raise
 
     def close(self) -> None:
         """As `Sink.close`."""
-        for movie in self._movies.values():
-            movie.close()
+        with contextlib.ExitStack() as closing:  # all of them, also where one fails
+            for movie in self._movies.values():
+                closing.callback(movie.close)
 
     def _full(self, movie: _Movie) -> bool:
         return self._rotation.due(movie.begun_s, movie.size, time.time())
@@ -87,12 +88,19 @@ class VideoSink(Sink):
 
 
 class _Movie:
-    """One file of frames (H,W), from the Unix time `begun_s` on."""
+    """One file of frames.
+
+    Attributes:
+        size_hw: (height, width) of the frames, px.
+        begun_s: Unix time.
+        size: bytes of the header and the fragments that are in the file.
+    """
 
     def __init__(self, path: Path, size_hw: tuple[int, int], begun_s: float) -> None:
         import av
 
         self._path, self.size_hw, self.begun_s = path, size_hw, begun_s
+        self.size = 0
         self._last_s: float | None = None
         # Of the last frame and the last key frame, from the begin of the file; below 0: none yet.
         self._at_s = self._key_frame_s = -math.inf
@@ -107,11 +115,6 @@ class _Movie:
             self._stream.pix_fmt = "yuv420p"
             self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, TICKS)
             self._stream.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}
-
-    @property
-    def size(self) -> int:
-        """Bytes that are in the file."""
-        return part(self._path).stat().st_size
 
     def write(self, result: Result) -> None:
         from av import VideoFrame
@@ -131,18 +134,33 @@ class _Movie:
             frame.pict_type, self._key_frame_s = PictureType.I, self._at_s
         with self._errors():
             self._container.mux(self._stream.encode(frame))
+        self.size = part(self._path).stat().st_size
 
     def close(self) -> None:
         """Finish the file and give it its name."""
         try:
             with self._errors():
                 self._container.mux(self._stream.encode())
-        finally:
-            with self._errors():
                 self._container.close()
-            sync(part(self._path))
-            part(self._path).rename(self._path)
-            sync(self._path.parent)
+        except OSError:
+            self.cut()
+            raise
+        self._finish()
+
+    def cut(self) -> None:
+        """Finish the file where its last whole fragment ends; without any there is no file."""
+        with contextlib.suppress(OSError), self._errors():
+            self._container.close()
+        if self.size:
+            os.truncate(part(self._path), self.size)
+            self._finish()
+        else:
+            part(self._path).unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        sync(part(self._path))
+        part(self._path).rename(self._path)
+        sync(self._path.parent)
 
     def _step_s(self, time_s: float | None) -> float:
         if time_s is None or self._last_s is None:
