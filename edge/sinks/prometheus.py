@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from edge.errors import BadArgumentError, EdgeError, printable, require_extra
+from edge.jetson import ModulePower
 from edge.nvml import Card
 from edge.result import Result
 from edge.sinks.sink import Sink
@@ -88,7 +90,7 @@ class PrometheusSink(Sink):
 class _Collector:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._card = Card.find()
+        self._card, self._module = Card.find(), ModulePower.find()
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry then does not ask for all of it when it is registered."""
@@ -107,6 +109,10 @@ class _Collector:
         engine = self._pipeline.engine
         labels = {"model": engine.info.model, "device": engine.device}
         yield InfoMetricFamily("edge_engine", "What runs the network.", labels)
+        if self._module:
+            with contextlib.suppress(OSError):
+                watts = self._module.watts()
+                yield GaugeMetricFamily("edge_module_power_watts", "Power of the Jetson.", watts)
         if self._card is None:
             return
         readings = self._card.read()
