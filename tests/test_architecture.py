@@ -88,6 +88,13 @@ from {module} import {function}
     [
         ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
         ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
+        ("av", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
+                                        "quarter_mrunet", "--sink", "video:x.mp4"], "live"),
+        ("paho", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
+                                          "quarter_mrunet", "--sink", "mqtt://h/t"], "live"),
+        ("prometheus_client", "edge.cli", "edge_run",
+         ["edge-run", "--source", "PHOTO", "--engine", "quarter_mrunet", "--sink",
+          "prometheus://:0"], "live"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),
         ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,6 +109,7 @@ class MqttSink(Sink):
         self.name = f"mqtt {topic}"
         self._address, self._topic, self._discovery = (host, port), topic, discovery
         self._mm_per_pixel = mm_per_pixel
+        self._run = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         # The same after a restart, so that the broker ends the connection before, which may still
         # seem alive, and its last will does not come after the new "online".
         self._id = _slug(f"{platform.node()}-{topic}")
@@ -171,6 +173,7 @@ class MqttSink(Sink):
         """As `Sink.write`; returns when the message is on disk."""
         frame = result.frame
         payload = {
+            "run": self._run,
             "frame": frame.index,
             "source": frame.source,
             "file": printable(frame.file),

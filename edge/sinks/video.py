@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Of the time stamps, per second.
 TICKS = 90_000
-# From one frame to the next where times are unknown, fall, or leave a longer gap than the second.
-STEP_S, MAX_STEP_S = 0.04, 10.0
+# From one frame to the next where times are unknown, or less or more than the others apart.
+STEP_S, MIN_STEP_S, MAX_STEP_S = 0.04, 0.002, 10.0
 # A killed run loses what came since the last key frame but one.
 KEY_FRAME_S = 1.0
 
@@ -166,7 +166,7 @@ class _Movie:
         if time_s is None or self._last_s is None:
             return STEP_S
         step_s = time_s - self._last_s
-        return step_s if 1 / TICKS <= step_s <= MAX_STEP_S else STEP_S
+        return step_s if MIN_STEP_S <= step_s <= MAX_STEP_S else STEP_S
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

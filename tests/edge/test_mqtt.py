@@ -192,6 +192,7 @@ def test_nothing_is_lost_where_the_broker_is_killed_in_mid_run(
     assert listener.frames == list(range(len(results)))
     assert not Path("belt_1.mqtt").exists(), "nothing is left to be sent"
     message = json.loads(listener.of("belt/1/frames")[0])
+    assert message["run"].endswith("+00:00")
     records = results[0].records(0.05)
     assert message["count"] == len(records) == len(message["particles"])
     assert message["time_s"] == 1e9
