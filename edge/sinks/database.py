@@ -80,6 +80,7 @@ class Database:
             durable = now_s - self._durable_s >= DURABLE_S
             # FULL waits for the whole log, and so for the transactions before.
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            changes = self._connection.total_changes
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -89,7 +90,8 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            if durable:
+            # One that only read did not wait for anything.
+            if durable and self._connection.total_changes > changes:
                 self._durable_s = now_s
 
     def close(self) -> None:

@@ -148,7 +148,7 @@ def _of_frames(statistics: Statistics) -> Iterator[Metric]:
         "edge_stage_duration_seconds", "Time of a frame in each stage.", labels=["stage"]
     )
     for stage, histogram in statistics.latency_histograms.items():
-        stages.add_metric([stage], _buckets(histogram), histogram.sum_s)
+        stages.add_metric([printable(stage)], _buckets(histogram), histogram.sum_s)
     yield stages
     if whole := statistics.end_to_end_histogram:
         yield HistogramMetricFamily(

@@ -85,8 +85,9 @@ class SinkUri:
             BadArgumentError: it is there already, or its folder is not.
         """
         path = self.file()
-        if path.exists() or part(path).exists():
-            raise BadArgumentError(f"{self.place}: exists; name a new file")
+        for one in (path, part(path)):
+            if one.exists():
+                raise BadArgumentError(f"{one}: exists; name a new file")
         return path
 
     def file(self) -> Path:
