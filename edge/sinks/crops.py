@@ -66,7 +66,11 @@ class CropSink(Sink):
             where = window(particle, result.frame.size_hw)
             image = cv2.cvtColor(result.frame.image[where], cv2.COLOR_RGB2BGR)
             write_image(self._masks / name, result.mask[where], durable=False)
-            write_image(self._images / name, np.asarray(image, np.uint8), durable=False)
+            try:
+                write_image(self._images / name, np.asarray(image, np.uint8), durable=False)
+            except OSError:
+                (self._masks / name).unlink()  # a mask without image is no sample
+                raise
             self._made += 1
             self._credit -= 1
 

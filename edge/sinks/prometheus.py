@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -202,8 +203,12 @@ def _of_sinks(statistics: Statistics) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
         "edge_sink_waiting", "Results written that are still to be delivered.", labels=labels
     )
+    seen: Counter[str] = Counter()
     for sink in statistics.sinks:
         name = printable(sink.name)
+        seen[name] += 1
+        if seen[name] > 1:  # x.csv in two folders, say: labels must differ
+            name += f" ({seen[name]})"
         depth.add_metric([f"sink {name}"], sink.queue)
         written.add_metric([name], sink.written)
         failed.add_metric([name], sink.failed)

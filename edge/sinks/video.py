@@ -100,7 +100,7 @@ class _Movie:
         import av
 
         self._path, self.size_hw, self.begun_s = path, size_hw, begun_s
-        self.size = 0
+        self.size = self._header_size = 0
         self._last_s: float | None = None
         # Of the last frame and the last key frame, from the begin of the file; below 0: none yet.
         self._at_s = self._key_frame_s = -math.inf
@@ -135,6 +135,7 @@ class _Movie:
         with self._errors():
             self._container.mux(self._stream.encode(frame))
         self.size = part(self._path).stat().st_size
+        self._header_size = self._header_size or self.size
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -151,7 +152,7 @@ class _Movie:
         """Finish the file where its last whole fragment ends; without any there is no file."""
         with contextlib.suppress(OSError), self._errors():
             self._container.close()
-        if self.size:
+        if self.size > self._header_size:
             os.truncate(part(self._path), self.size)
             self._finish()
         else:

@@ -127,10 +127,13 @@ class SinkWorker:
             self.error = self.error or error
             self._on_failure()
             return
+        # Without the file: on a full disk there would be as many problems as files.
         problem = describe(error)
+        if isinstance(error, OSError) and error.strerror:
+            problem = error.strerror
         if problem not in self._problems and len(self._problems) >= MAX_PROBLEMS:
             problem = "other problems"
         self._problems[problem] += 1
         if time.monotonic() - self._logged_s >= LOG_S:
             self._logged_s = time.monotonic()
-            _log.warning("%s: %s (%d failed)", self._sink.name, problem, self._failed)
+            _log.warning("%s: %s (%d failed)", self._sink.name, describe(error), self._failed)

@@ -88,7 +88,9 @@ def test_the_numbers_are_those_of_the_run() -> None:
             if result.frame.index == 9:
                 texts.append(scrape(sink))
 
-    run = edge.run(source, "quarter_mrunet", sinks=[Lossy(), Last(), sink])  # closed in this order
+    run = edge.run(
+        source, "quarter_mrunet", sinks=[Lossy(), Lossy(), Last(), sink]
+    )  # closed in this order
     results = list(run)
     (text,) = texts
     found = samples(text)
@@ -108,6 +110,7 @@ def test_the_numbers_are_those_of_the_run() -> None:
         ("sink_failed_total", ('lossy "1"',), 1),
         ("sink_lost_total", ('lossy "1"',), 3),
         ("sink_waiting", ('lossy "1"',), 7),
+        ("sink_failed_total", ('lossy "1" (2)',), 1),
         ("end_to_end_latency_seconds_count", (), 9),
         ("end_to_end_latency_seconds_bucket", ("+Inf",), 9),
     ):

@@ -1,5 +1,6 @@
 """Sinks: rotation, SQLite, video, crops, and what is left of a run that was killed."""
 
+import contextlib
 import csv
 import errno
 import itertools
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge.errors import BadArgumentError
+from edge.errors import BadArgumentError, EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.particles import ParticleFilter
 from edge.result import Result
@@ -26,6 +27,7 @@ from edge.sinks.crops import CropSink, Limit
 from edge.sinks.records import CsvSink, JsonLinesSink
 from edge.sinks.rotation import Rotation
 from edge.sinks.sink import Sink
+from edge.sinks.sqlite import SqliteSink
 from edge.sinks.video import VideoSink
 from train.data.samples import find_samples
 
@@ -174,7 +176,7 @@ def test_a_full_disk_ends_a_run_or_costs_results() -> None:
     assert set(frames_of(Path("b.jsonl"))) == {0, 1, 5, 6, 7}
     report = done.report()
     assert report.ended == "complete"
-    assert report.problems == ["b.jsonl: p.jsonl: No space left on device (3 times)"]
+    assert report.problems == ["b.jsonl: No space left on device (3 times)"]
     (status,) = done.statistics().sinks
     assert (status.written, status.failed, status.lost) == (5, 3, 0)
     assert edge.open_sink("csv:c.csv").on_error == "fail"
@@ -186,7 +188,7 @@ def test_problems_do_not_fill_the_memory() -> None:
         name, on_error = "failing", "drop"
 
         def write(self, result: Result) -> None:
-            raise OSError(errno.EIO, f"number {result.frame.index}")
+            raise EdgeError(f"number {result.frame.index}")
 
     done = edge.run(endless.EndlessSource(150), "quarter_mrunet", sinks=[Failing()])
     list(done)
@@ -299,6 +301,39 @@ def test_a_locked_database_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     other.close()
 
 
+def test_sqlite_goes_on_where_there_is_room_again() -> None:
+    endless.run(1, "sqlite:x.db")
+
+    class Filling(SqliteSink):
+        def write(self, result: Result) -> None:
+            if 5 <= result.frame.index < 9:
+                with files_of_at_most(1_000):
+                    super().write(result)
+            else:
+                super().write(result)
+
+    sink = Filling(Path("x.db"))
+    sink.on_error = "drop"
+    run = edge.run(endless.EndlessSource(12), "quarter_mrunet", sinks=[sink])
+    assert len(list(run)) == 12
+    assert run.statistics().sinks[0].failed == 4
+    with sqlite3.connect("x.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        frames = database.execute("SELECT frame FROM frames WHERE run_id = 2 ORDER BY id")
+        assert [row[0] for row in frames] == [0, 1, 2, 3, 4, 9, 10, 11]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, which is much like a full disk."""
+    earlier = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, earlier[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
+
+
 # Killed
 
 
@@ -395,14 +430,9 @@ def test_video_rotates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_video_on_a_full_disk_goes_on_in_the_next_file() -> None:
-    """A file may not grow here, which FFmpeg takes as it takes a full disk."""
     sink = VideoSink(Path("v.mp4"))
-    earlier = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, earlier[1]))
-    try:
+    with files_of_at_most(30_000):
         failed = next(i for i in range(1000) if not written(sink, i))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
     assert written(sink, failed + 1)
     sink.close()
     assert failed > 10
@@ -447,6 +477,18 @@ def test_crops_of_small_frames_and_large_particles() -> None:
     CropSink(Path("c")).write(Result.of(frame, probability, ParticleFilter(0.5)))
     (paths,) = find_samples(Path("c"))
     assert paths.load().size_hw == (40, 108)
+
+
+def test_crops_on_a_full_disk_are_pairs() -> None:
+    sink = CropSink(Path("c"))
+    sink.write(result(0))
+    # Stands in the way of the image.
+    obstacle = Path(f"c/images/{sink._stamp}_000001_belt_0001.png")
+    obstacle.mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        sink.write(result(1))
+    obstacle.rmdir()
+    assert len(find_samples(Path("c"))) == 2
 
 
 def test_crops_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
