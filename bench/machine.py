@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.nvml import open_card
 from edge.errors import EdgeError
 from edge.gpu import find_gpu
+from edge.nvml import open_card
 from edge.report import installed
 
 PACKAGES = (

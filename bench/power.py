@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import shutil
 import subprocess
@@ -18,14 +17,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.nvml import open_card
 from edge.errors import EdgeError
+from edge.jetson import SYSFS, ModulePower, whole_module
+from edge.nvml import open_card
 
 SAMPLE_S = 0.05
 TEGRASTATS_MS = 100
-SYSFS = Path("/sys")
-# Rails through which all of a Jetson's power comes in, by board.
-INPUTS = ("VDD_IN", "POM_5V_IN", "VIN")
 # "VDD_IN 4067/4067" (JetPack 4), "VDD_IN 5299mW/5299mW" (5 and 6), three of them (7): in mW, now
 # and averaged. Memory ("SWAP 139/3886MB") looks like the first, but for its unit.
 RAIL = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*)\s+(\d+)(?:mW)?(?:/\d+(?:mW)?)+(?!\S)")
@@ -132,46 +129,19 @@ class Ina3221Meter:
 
     gpu_only = False
 
-    def __init__(self, rails: dict[str, tuple[Path, ...]]) -> None:
-        self._files = list(rails.values())
-        self._watts()
-        self.description = f"INA3221, {_describe(rails)}"
+    def __init__(self, power: ModulePower) -> None:
+        self._power = power
+        self.description = f"INA3221, {_describe(power.rails)}"
 
     @classmethod
     def find(cls, sysfs: Path) -> Ina3221Meter | None:
         """None where there are no rails, or where they may not be read."""
-        with contextlib.suppress(OSError):
-            files = ina3221_files(sysfs)
-            if rails := whole_module(files):
-                return cls({rail: files[rail] for rail in rails})
-        return None
+        power = ModulePower.find(sysfs)
+        return cls(power) if power else None
 
     def measure(self) -> AbstractContextManager[Energy]:
         """As `Meter.measure`."""
-        return _polled(self._watts)
-
-    def _watts(self) -> float:
-        return sum(math.prod(int(_text(file)) / 1e3 for file in files) for files in self._files)
-
-
-def ina3221_files(sysfs: Path) -> dict[str, tuple[Path, ...]]:
-    """By rail, the files whose product is its power: mV and mA (JetPack 5 on), or mW (JetPack 4).
-
-    Raises:
-        OSError: a name may not be read.
-    """
-    files: dict[str, tuple[Path, ...]] = {}
-    drivers = sysfs / "bus/i2c/drivers"
-    # Three channels a chip; in4 to in7 are no rails, but voltages of the shunts and their sum.
-    for path in sorted(drivers.glob("ina3221/*/hwmon/hwmon*/in[123]_label")):
-        channel = path.name[2]
-        files[_text(path)] = (
-            path.with_name(f"in{channel}_input"),
-            path.with_name(f"curr{channel}_input"),
-        )
-    for path in sorted(drivers.glob("ina3221x/*/iio:device*/rail_name_[012]")):
-        files[_text(path)] = (path.with_name(f"in_power{path.name[-1]}_input"),)
-    return files
+        return _polled(self._power.watts)
 
 
 class TegrastatsMeter:
@@ -228,18 +198,6 @@ def _lines(program: str) -> Iterator[tuple[Iterator[str], Callable[[], None]]]:
             yield process.stdout, process.terminate
         finally:
             process.terminate()
-
-
-def whole_module(rails: Iterable[str]) -> tuple[str, ...]:
-    """The rails that together are all the power of a Jetson: its input, or what lies behind it."""
-    names = set(rails)
-    for name in INPUTS:
-        if name in names:
-            return (name,)
-    names.discard("NC")  # not connected
-    if "VIN_SYS_5V0" in names:  # AGX Orin, where the memory's rail is fed from it
-        names.discard("VDDQ_VDD2_1V8AO")
-    return tuple(sorted(names))
 
 
 def _describe(rails: Iterable[str]) -> str:
@@ -301,7 +259,3 @@ def _sampled(watts: Iterator[float], stop: Callable[[], None]) -> Iterator[Energ
     if early:
         raise ended
     energy.joules, energy.seconds = joules(samples, start, end), end - start
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip()

@@ -30,6 +30,9 @@ class BoundedQueue(Generic[T]):
         self._closed = False
         self.error: BaseException | None = None
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def wait_for_room(self) -> None:
         """Return once there is room, or after the end."""
         with self._changed:

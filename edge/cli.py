@@ -75,8 +75,9 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     type=Text(),
     metavar="URI",
     multiple=True,
-    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, masks:FOLDER or "
-    "overlays:FOLDER. Repeatable.",
+    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, sqlite:FILE, video:FILE, "
+    "masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC or "
+    "prometheus://:PORT. Repeatable.",
 )
 @click.option("--no-masks", is_flag=True, help="Leave the masks out of --out.")
 @click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")

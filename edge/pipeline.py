@@ -29,9 +29,9 @@ from edge.frame import Frame, SkippedFrame
 from edge.particles import ParticleFilter
 from edge.result import Result
 from edge.sinks.sink import Sink
-from edge.sinks.worker import SinkWorker
+from edge.sinks.worker import SinkStatus, SinkWorker
 from edge.sources.source import Source, SourceStatus
-from edge.stage_timer import StageTimer
+from edge.stage_timer import Histogram, StageTimer
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +116,10 @@ class Statistics:
         end_to_end_ms: the same from a frame's capture to its particles; empty without frames.
         fps: frames processed per second, from the first capture to the last result.
         sources: how each source is.
+        latency_histograms: durations of each stage since the run began.
+        end_to_end_histogram: the same from capture to particles; None without frames.
+        queues: captured frames, and predictions, that wait.
+        sinks: how each sink is.
     """
 
     counts: Counts
@@ -123,6 +127,10 @@ class Statistics:
     end_to_end_ms: dict[str, float]
     fps: float
     sources: tuple[SourceStatus, ...]
+    latency_histograms: dict[str, Histogram]
+    end_to_end_histogram: Histogram | None
+    queues: dict[str, int]
+    sinks: tuple[SinkStatus, ...]
 
 
 @dataclass
@@ -179,14 +187,17 @@ class Pipeline:
             self._end_to_end.milliseconds().get("frame", {}),
             round(self.counts.processed / seconds, 3) if seconds > 0 else 0.0,
             self.source.statuses(),
+            self._timer.histograms(),
+            self._end_to_end.histograms().get("frame"),
+            {"capture": len(self._captures), "prediction": len(self._predictions)},
+            tuple(worker.status() for worker in self._workers),
         )
 
     def __enter__(self) -> Pipeline:
         def failed() -> None:
             self.stop("failed")
 
-        for sink in self.sinks:
-            sink.attach(self)
+        self._attach_sinks()
         self._workers = [SinkWorker(sink, self._timer, failed) for sink in self.sinks]
         self._limit = threading.Timer(self.settings.seconds or 0, self.stop, ["limit"])
         self._limit.daemon = True
@@ -195,6 +206,17 @@ class Pipeline:
         self._capturing.start()
         self._inferring.start()
         return self
+
+    def _attach_sinks(self) -> None:
+        try:
+            for sink in self.sinks:
+                sink.attach(self)
+        except BaseException:
+            self.source.close()
+            for sink in self.sinks:
+                with contextlib.suppress(OSError):
+                    sink.close()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._limit.cancel()

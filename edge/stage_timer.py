@@ -6,31 +6,60 @@ import contextlib
 import threading
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 # What a run of weeks remembers of a stage, at least; its memory must not grow with the frames.
 NEWEST = 10_000
+# Upper bounds of the classes of a histogram, s; the last class has none.
+BOUNDS_S = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Of all durations ever.
+
+    Attributes:
+        counts: durations in each class; bounds belong to the class below.
+        sum_s: of all durations, s.
+    """
+
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+@dataclass
+class _Durations:
+    newest: array[float] = field(default_factory=lambda: array("d"))
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    sum_s: float = 0.0
 
 
 class StageTimer:
-    """The newest `NEWEST` durations of each stage at least, stages in the order they first ran.
+    """The newest `NEWEST` durations of each stage at least, and a histogram of all; stages in the
+    order they first ran.
 
     May be used and read from any thread.
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[str, array[float]] = {}
+        self._stages: dict[str, _Durations] = {}
         self._lock = threading.Lock()
 
     def add(self, name: str, seconds: float) -> None:
         """Count one run of stage `name`."""
         with self._lock:
-            durations = self._seconds.setdefault(name, array("d"))
-            durations.append(seconds)
-            if len(durations) == 2 * NEWEST:
-                del durations[:NEWEST]
+            durations = self._stages.setdefault(name, _Durations())
+            durations.newest.append(seconds)
+            if len(durations.newest) == 2 * NEWEST:
+                del durations.newest[:NEWEST]
+            durations.counts[bisect_left(BOUNDS_S, seconds)] += 1
+            durations.sum_s += seconds
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -42,7 +71,7 @@ class StageTimer:
     def milliseconds(self) -> dict[str, dict[str, float]]:
         """Median, 99th percentile and maximum of each stage: p50, p99 and max, ms."""
         with self._lock:
-            copied = {name: np.array(durations) for name, durations in self._seconds.items()}
+            copied = {name: np.array(stage.newest) for name, stage in self._stages.items()}
         return {
             name: {
                 key: round(float(seconds) * 1e3, 3)
@@ -52,6 +81,14 @@ class StageTimer:
             }
             for name, durations in copied.items()
         }
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Of each stage."""
+        with self._lock:
+            return {
+                name: Histogram(tuple(stage.counts), stage.sum_s)
+                for name, stage in self._stages.items()
+            }
 
 
 def format_latency(latency_ms: Mapping[str, Mapping[str, float]]) -> str:

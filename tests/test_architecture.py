@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
-EDGE_WHERE_USED = EDGE_AT_TOP | {"cuda", "onnxruntime", "pycuda", "supervision"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {
+    "av", "cuda", "onnxruntime", "paho", "prometheus_client", "pycuda", "pynvml", "supervision",
+}  # fmt: skip
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
@@ -86,6 +88,13 @@ from {module} import {function}
     [
         ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
         ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
+        ("av", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
+                                        "quarter_mrunet", "--sink", "video:x.mp4"], "live"),
+        ("paho", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
+                                          "quarter_mrunet", "--sink", "mqtt://h/t"], "live"),
+        ("prometheus_client", "edge.cli", "edge_run",
+         ["edge-run", "--source", "PHOTO", "--engine", "quarter_mrunet", "--sink",
+          "prometheus://:0"], "live"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),
         ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),

@@ -7,35 +7,65 @@ from pathlib import Path
 
 from edge.errors import BadArgumentError
 from edge.files import ensure_empty_directory
+from edge.sinks.crops import CropSink, Limit
 from edge.sinks.images import MaskSink, OverlaySink
+from edge.sinks.mqtt import MqttSink
+from edge.sinks.prometheus import PrometheusSink
 from edge.sinks.records import CsvSink, FrameCsvSink, JsonLinesSink
+from edge.sinks.rotation import NEVER, Rotation
 from edge.sinks.sink import Sink
+from edge.sinks.sqlite import SqliteSink
+from edge.sinks.uri import SinkUri, duration_s, positive
+from edge.sinks.video import VideoSink
 
-# By scheme; called with what follows it, and the scale in mm per pixel where it is known.
-SINKS: dict[str, Callable[[Path, float | None], Sink]] = {
-    "jsonl": JsonLinesSink,
-    "csv": CsvSink,
-    "frames": lambda path, _: FrameCsvSink(path),
-    "masks": lambda path, _: MaskSink(path),
-    "overlays": lambda path, _: OverlaySink(path),
+
+def _rotated(uri: SinkUri) -> tuple[Path, Rotation]:
+    """The file, which is new where nothing rotates, and its rotation."""
+    rotation = Rotation(**uri.options(max_mb=positive, every=duration_s))
+    return (uri.new_file() if rotation == NEVER else uri.file()), rotation
+
+
+# By scheme; called with the URI.
+SINKS: dict[str, Callable[[SinkUri], Sink]] = {
+    "jsonl": lambda uri: JsonLinesSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
+    "csv": lambda uri: CsvSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
+    "frames": lambda uri: FrameCsvSink(*_rotated(uri)),
+    "masks": lambda uri: MaskSink(uri.folder(), **uri.options()),
+    "overlays": lambda uri: OverlaySink(uri.folder(), **uri.options()),
+    "crops": lambda uri: CropSink(uri.folder(), **uri.options(limit=Limit.parse)),
+    "video": lambda uri: VideoSink(*_rotated(uri)),
+    "sqlite": lambda uri: SqliteSink(uri.file(), uri.mm_per_pixel, **uri.options()),
+    "mqtt": MqttSink.from_uri,
+    "mqtts": MqttSink.from_uri,
+    "prometheus": PrometheusSink.from_uri,
+}
+# What stands behind the scheme, where it is not the name of a file.
+_PLACES = {
+    "masks": "FOLDER",
+    "overlays": "FOLDER",
+    "crops": "FOLDER",
+    "mqtt": "//HOST/TOPIC",
+    "mqtts": "//HOST/TOPIC",
+    "prometheus": "//:PORT",
 }
 
 
 def open_sink(uri: str, mm_per_pixel: float | None = None) -> Sink:
-    """The sink that a URI names, such as `jsonl:particles.jsonl` or `masks:masks/`.
+    """The sink that a URI names, such as `jsonl:particles.jsonl?every=1h` or `masks:masks/`.
 
     Raises:
-        BadArgumentError: there is no such kind, or a file of that name exists.
+        BadArgumentError: there is no such kind or parameter, or a file of that name exists.
+        EdgeError: it cannot be opened.
         OSError: it cannot be written.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in SINKS or not rest:
-        kinds = ", ".join(f"{kind}:PATH" for kind in SINKS)
+    parsed = SinkUri.parse(uri, mm_per_pixel)
+    if parsed.scheme not in SINKS or not parsed.place:
+        kinds = ", ".join(f"{kind}:{_PLACES.get(kind, 'FILE')}" for kind in SINKS)
         raise BadArgumentError(f"{uri}: is no sink; give one of {kinds}")
-    path = Path(rest)
-    if path.is_file() or path.with_name(path.name + ".part").exists():
-        raise BadArgumentError(f"{rest}: exists; name a new file")
-    return SINKS[scheme](path, mm_per_pixel)
+    sink = SINKS[parsed.scheme](parsed)
+    if parsed.on_error:
+        sink.on_error = parsed.on_error
+    return sink
 
 
 def open_sinks(
@@ -54,8 +84,8 @@ def open_sinks(
     ensure_empty_directory(folder)
     sinks: list[Sink] = [
         FrameCsvSink(folder / "frames.csv"),
-        JsonLinesSink(folder / "particles.jsonl", mm_per_pixel),
-        CsvSink(folder / "particles.csv", mm_per_pixel),
+        JsonLinesSink(folder / "particles.jsonl", mm_per_pixel=mm_per_pixel),
+        CsvSink(folder / "particles.csv", mm_per_pixel=mm_per_pixel),
     ]
     if masks:
         sinks.append(MaskSink(folder / "masks"))

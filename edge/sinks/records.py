@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,21 @@ from edge.errors import printable
 from edge.files import sync
 from edge.frame import SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
+from edge.sinks.rotation import NEVER, Rotation, part
 from edge.sinks.sink import Sink
 
 FRAME_COLUMNS = ("frame", "file", "time_s", "width", "height", "particles", "status", "reason")
 
 
 class JsonLinesSink(Sink):
-    """A JSON object per particle and line, as `Result.records`; named *.part until the end."""
+    """A JSON object per particle and line, as `Result.records`; named *.part until it is full."""
 
-    def __init__(self, path: Path, mm_per_pixel: float | None = None) -> None:
+    def __init__(
+        self, path: Path, rotation: Rotation = NEVER, mm_per_pixel: float | None = None
+    ) -> None:
         self.name = path.name
         self._mm_per_pixel = mm_per_pixel
-        self._file = _AppendOnlyFile(path)
+        self._file = _AppendOnlyFile(path, rotation)
 
     def write(self, result: Result) -> None:
         """As `Sink.write`."""
@@ -37,13 +41,15 @@ class JsonLinesSink(Sink):
 
 
 class CsvSink(Sink):
-    """A row per particle, as `Result.records`; named *.part until the end."""
+    """A row per particle, as `Result.records`; named *.part until it is full."""
 
-    def __init__(self, path: Path, mm_per_pixel: float | None = None) -> None:
+    def __init__(
+        self, path: Path, rotation: Rotation = NEVER, mm_per_pixel: float | None = None
+    ) -> None:
         self.name = path.name
         self._mm_per_pixel = mm_per_pixel
         columns = COLUMNS if mm_per_pixel is None else COLUMNS + MM_COLUMNS
-        self._table = _Table(path, columns)
+        self._table = _Table(path, columns, rotation)
 
     def write(self, result: Result) -> None:
         """As `Sink.write`."""
@@ -57,9 +63,9 @@ class CsvSink(Sink):
 class FrameCsvSink(Sink):
     """A row per frame, also for those without particles and those that were skipped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rotation: Rotation = NEVER) -> None:
         self.name = path.name
-        self._table = _Table(path, FRAME_COLUMNS)
+        self._table = _Table(path, FRAME_COLUMNS, rotation)
 
     def write(self, result: Result) -> None:
         """As `Sink.write`."""
@@ -92,38 +98,73 @@ def _printable(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _AppendOnlyFile:
-    """A text file that never ends in half an entry, not even on a full disk."""
+    """A text file that never ends in half an entry, not even on a full disk; several of them, one
+    after the other, where they rotate. Made when the first entry comes.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # Unbuffered: a failed write shows at once and leaves nothing to be tried again.
-        self._file = path.with_name(path.name + ".part").open("xb", buffering=0)
+    Args:
+        header: what each file begins with.
+    """
+
+    def __init__(self, path: Path, rotation: Rotation, header: str = "") -> None:
+        self._path, self._rotation, self._header = path, rotation, header
+        self._file: io.FileIO | None = None
+        self._final, self._begun_s = path, 0.0
 
     def append(self, text: str) -> None:
-        begin, left = self._file.tell(), memoryview(text.encode())
-        try:
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            error.filename = error.filename or str(self._path)
-            self._file.truncate(begin)
-            raise
+        data = text.encode()
+        if self._file:
+            size = self._file.tell() + len(data)
+            if self._rotation.due(self._begun_s, size, time.time()):
+                self._finish()
+        if data:
+            self._write(self._file or self._begin(), data)
 
     def close(self) -> None:
-        written = Path(self._file.name)
-        self._file.close()
-        sync(written)
-        written.rename(self._path)
-        sync(self._path.parent)
+        if not self._file and self._rotation == NEVER:
+            self._begin()  # a run that found nothing leaves a file that says so
+        if self._file:
+            self._finish()
+
+    def _begin(self) -> io.FileIO:
+        self._begun_s = time.time()
+        self._final = self._rotation.path(self._path, self._begun_s)
+        # Unbuffered: a failed write shows at once and leaves nothing to be tried again.
+        file = part(self._final).open("xb", buffering=0)
+        try:
+            self._write(file, self._header.encode())
+        except OSError:
+            file.close()
+            part(self._final).unlink()
+            raise
+        self._file = file
+        return file
+
+    def _write(self, file: io.FileIO, data: bytes) -> None:
+        begin, left = file.tell(), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError as error:
+            error.filename = error.filename or str(self._final)
+            file.truncate(begin)
+            file.seek(begin)
+            raise
+
+    def _finish(self) -> None:
+        if file := self._file:
+            self._file = None
+            file.close()
+            sync(part(self._final))
+            part(self._final).rename(self._final)
+            sync(self._final.parent)
 
 
 class _Table:
-    """A CSV file with a header."""
+    """CSV files with a header."""
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...], rotation: Rotation) -> None:
         self._columns = columns
-        self._file = _AppendOnlyFile(path)
-        self._file.append(",".join(columns) + "\n")
+        self._file = _AppendOnlyFile(path, rotation, ",".join(columns) + "\n")
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         text = io.StringIO()

@@ -191,7 +191,7 @@ def write_text(path: Path) -> Path:
         (["--camera", "front"], 2, "front: is no camera"),
         (["--source", "rtsp://camera/1"], 2, "streams and pipelines are not read"),
         (["--source", "pipe.png"], 2, "pipe.png: is not a file or folder"),
-        (["--source", "photo.png", "--sink", "sqlite:x"], 2, "sqlite:x: is no sink; give one of"),
+        (["--source", "photo.png", "--sink", "tape:x"], 2, "tape:x: is no sink; give one of"),
         (["--source", "photo.png", "--sink", "csv:text.avi"], 2, "text.avi: exists"),
         (["--source", "photo.png", "--frames", "0"], 2, "not in the range"),
         (["--source", "absent.png"], 2, "absent.png: no such file or folder"),

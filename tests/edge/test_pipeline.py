@@ -348,4 +348,4 @@ def test_a_sink_that_may_drop_does_not_end_the_run() -> None:
     done = go(PacedSource(9), SlowEngine(), Policy.EVERY, lossy, other)
     assert lossy.taken == [0, 1, 2, 4, 5, 6, 7, 8]
     assert other.taken == list(range(9))
-    assert done.problems == ["keeping: results: No space left on device"]
+    assert done.problems == ["keeping: No space left on device"]
