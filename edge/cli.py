@@ -342,7 +342,9 @@ def _pixels(
     number, unit = length
     if unit == "mm":
         if mm_per_pixel is None:
-            raise click.UsageError(f"{option} in mm needs --mm-per-pixel or --calibration; or give it in px")
+            raise click.UsageError(
+                f"{option} in mm needs --mm-per-pixel or --calibration; or give it in px"
+            )
         number /= mm_per_pixel
     return round(number, 2)
 

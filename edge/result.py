@@ -61,7 +61,8 @@ class Result:
         rows = [self._record(particle) for particle in self.particles]
         places = np.array([(particle.x, particle.y) for particle in self.particles]).reshape(-1, 2)
         if self.calibration is not None:
-            scales, positions = self.calibration.scales(places), self.calibration.positions_mm(places)
+            scales = self.calibration.scales(places)
+            positions = self.calibration.positions_mm(places)
         elif mm_per_pixel is not None:
             scales, positions = np.full(len(rows), mm_per_pixel), places * mm_per_pixel
         else:

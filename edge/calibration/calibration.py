@@ -1,7 +1,7 @@
 """A camera's lens and its place above the belt, kept in a file that runs take.
 
-Frames are not undistorted: that resamples them, which costs particles of a few px (docs/
-calibration.md has the numbers). Positions and sizes of what was found are corrected instead.
+Frames are not undistorted: that finds no more particles, and costs a resampling of each frame
+(docs/calibration.md has the numbers). Positions and sizes of what was found are corrected instead.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Calibration:
         half = 0.5 * np.eye(2)
         dx, dy = (self._on_plane(points_px + step) - self._on_plane(points_px - step)
                   for step in half)  # fmt: skip
-        return np.sqrt(np.abs(dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]))
+        return np.asarray(np.sqrt(np.abs(dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0])), np.float64)
 
     def scale_range(self) -> tuple[float, float]:
         """The smallest and the largest scale in a frame, mm per px."""
@@ -138,6 +138,8 @@ class Calibration:
 
     def _on_plane(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points (N,2) of a frame in mm on the plane, from a place of its own."""
+        if not len(points_px):
+            return np.zeros((0, 2))
         # OpenCV 4 has a function of its own for a given precision, OpenCV 5 has not.
         undistort: Any = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
         matrix, distortion = np.asarray(self.camera_matrix), np.asarray(self.distortion)

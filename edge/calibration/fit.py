@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from edge.calibration.board import Board, Corners, on_a_line
@@ -171,20 +172,25 @@ def _fit_camera(views: Sequence[View]) -> _Camera:
         raise EdgeError(
             "no lens fits these photos; check --squares and --pattern, and tilt the board"
         ) from None
-    residuals = [
-        cv2.projectPoints(points, rotation, translation, matrix, distortion)[0][:, 0] - seen
-        for points, seen, rotation, translation in zip(
-            board, photo, rotations, translations, strict=True
-        )
-    ]
+    residuals = []
+    for points, seen, rotation, translation in zip(
+        board, photo, rotations, translations, strict=True
+    ):
+        computed = cv2.projectPoints(points, rotation, translation, matrix, distortion)[0]
+        residuals.append(np.asarray(computed, np.float64)[:, 0] - seen)
     return _Camera(
-        np.asarray(matrix),
-        np.asarray(distortion).ravel()[:5],
-        [cv2.Rodrigues(rotation)[0] for rotation in rotations],
-        [np.asarray(translation).ravel() for translation in translations],
+        np.asarray(matrix, np.float64),
+        np.asarray(distortion, np.float64).ravel()[:5],
+        [_matrix(rotation) for rotation in rotations],
+        [np.asarray(translation, np.float64).ravel() for translation in translations],
         residuals,
         float(np.asarray(deviations).ravel()[0] / matrix[0, 0]),
     )
+
+
+def _matrix(rotation: MatLike) -> NDArray[np.float64]:
+    """3x3 of a rotation vector."""
+    return np.asarray(cv2.Rodrigues(rotation)[0], np.float64)
 
 
 def _errors(residuals: Sequence[NDArray[np.float64]]) -> tuple[float, list[float]]:
@@ -276,9 +282,9 @@ def _held_out_lengths(views: Sequence[View], board: Board) -> NDArray[np.float64
         _, rotation, translation = cv2.solvePnP(
             corners.board_mm[~half], corners.photo_px[~half], camera.matrix, camera.distortion
         )
-        pose = cv2.Rodrigues(rotation)[0], np.asarray(translation, float).ravel()
+        pose = _matrix(rotation), np.asarray(translation, np.float64).ravel()
         measured = _calibration(camera, flat, *pose, board)
-        points_mm = measured.positions_mm(corners.photo_px[half].astype(float))
+        points_mm = measured.positions_mm(corners.photo_px[half].astype(np.float64))
         true_mm = corners.board_mm[half]
         true = np.linalg.norm(true_mm[:, np.newaxis] - true_mm, axis=2)
         a, b = np.nonzero(np.triu(np.abs(true - board.square_mm) < board.square_mm / 100))
@@ -289,7 +295,7 @@ def _held_out_lengths(views: Sequence[View], board: Board) -> NDArray[np.float64
 def _check_inverse(calibration: Calibration) -> None:
     """Whether the fitted distortion has an inverse out to the corners of the frame."""
     low, high = calibration.scale_range()
-    if not (np.isfinite(low) and np.isfinite(high) and 0 < low and high < 4 * low):
+    if not (np.isfinite(low) and np.isfinite(high) and low > 0 and high < 4 * low):
         raise EdgeError(
             "the fitted lens makes no sense near the corners of the frame; take more photos with "
             "the board in the corners, all of them sharp (fisheye lenses are not supported)"

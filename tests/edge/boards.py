@@ -49,7 +49,10 @@ class Camera:
         return np.concatenate([flat[:, 0], np.ones((len(flat), 1))], axis=1)
 
     def pose(
-        self, board: Board, tilt: tuple[float, float] = (0, 0), turn: float = 0,
+        self,
+        board: Board,
+        tilt: tuple[float, float] = (0, 0),
+        turn: float = 0,
         move_mm: tuple[float, float] = (0, 0),
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rotation and translation of a board whose middle is in the middle of the frame, tilted
