@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +65,14 @@ class Calibration:
     opencv: str
 
     @classmethod
-    def read(cls, path: Path) -> Calibration:
+    def read(cls, path: str | PathLike[str]) -> Calibration:
         """Of a file that `write` wrote.
 
         Raises:
             EdgeError: it is none.
             OSError: it cannot be read.
         """
-        values = read_json(path)
+        values = read_json(Path(path))
         wrong = f"{path}: not a calibration; make one with 'edge-run calibrate'"
         if not isinstance(values, dict) or "camera_matrix" not in values:
             raise EdgeError(wrong)
@@ -114,16 +115,17 @@ class Calibration:
     def positions_mm(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where points (N,2) of a frame lie on the plane, mm (N,2), from the first pixel on; x and
         y run as those of the frame do."""
-        first = np.zeros((1, 2))
-        on_plane = self._on_plane(np.concatenate([first, points_px]))
-        return on_plane[1:] - on_plane[0]
+        first = self._on_plane(np.zeros((1, 2)))
+        return np.subtract(self._on_plane(points_px), first)
 
     def scales(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """mm per px at points (N,2) of a frame: the root of the plane's area in a square px."""
-        half = 0.5 * np.eye(2)
-        dx, dy = (self._on_plane(points_px + step) - self._on_plane(points_px - step)
-                  for step in half)  # fmt: skip
-        return np.asarray(np.sqrt(np.abs(dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0])), np.float64)
+        dx, dy = (
+            self._on_plane(points_px + step) - self._on_plane(points_px - step)
+            for step in 0.5 * np.eye(2)
+        )
+        area: NDArray[np.float64] = np.abs(dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0])
+        return np.sqrt(area)
 
     def scale_range(self) -> tuple[float, float]:
         """The smallest and the largest scale in a frame, mm per px."""

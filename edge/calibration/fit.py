@@ -217,7 +217,7 @@ def _reach(views: Sequence[View]) -> float:
 
 def _check_camera(camera: _Camera, reach: float) -> None:
     normals = np.stack([rotation[:, 2] for rotation in camera.rotations])
-    tilt = float(np.degrees(np.arccos(np.clip(normals @ normals.T, -1, 1))).max())
+    tilt = float(np.degrees(np.arccos(np.minimum(np.abs(normals @ normals.T), 1))).max())
     if tilt < MIN_TILT_DEGREES:
         raise EdgeError(
             f"the photos differ by {tilt:.0f} degrees in tilt, which does not tell focal length "
