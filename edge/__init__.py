@@ -30,6 +30,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge.calibration.calibration import Calibration
     from edge.errors import BadArgumentError, EdgeError
     from edge.model import Model, load_model
     from edge.particles import Particle, ParticleFilter
@@ -45,6 +46,7 @@ __version__ = metadata.version("microplastic-edge")
 # Imported when asked for: OpenCV is heavy, and may be missing.
 _PLACES = {
     "BadArgumentError": "edge.errors",
+    "Calibration": "edge.calibration.calibration",
     "Model": "edge.model",
     "Particle": "edge.particles",
     "ParticleFilter": "edge.particles",
@@ -60,6 +62,7 @@ _PLACES = {
 }
 __all__ = [
     "BadArgumentError",
+    "Calibration",
     "EdgeError",
     "Model",
     "Particle",

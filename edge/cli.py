@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.arguments import PathArgument, Text, Threshold
+from edge.commands.calibrate import calibrate
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.terminal import Terminal, configure_logging
 
 if TYPE_CHECKING:
+    from edge.calibration.calibration import Calibration
     from edge.report import Report
     from edge.runner import Run
     from edge.sources.source import Source
@@ -87,6 +89,14 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     help="Scale of the frames; adds lengths in mm to the records.",
 )
 @click.option(
+    "--calibration",
+    "calibration_file",
+    type=PathArgument(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The camera's lens and scale, of 'edge-run calibrate'; corrects the records, and adds "
+    "lengths in mm.",
+)
+@click.option(
     "--threshold",
     type=Threshold(),
     help="Probability from which on a pixel is a particle: lower finds more, higher is more often "
@@ -137,6 +147,7 @@ def edge_run(
     no_masks: bool,
     no_overlays: bool,
     mm_per_pixel: float | None,
+    calibration_file: Path | None,
     threshold: float | None,
     min_diameter: tuple[float, str] | None,
     max_diameter: tuple[float, str] | None,
@@ -162,6 +173,8 @@ def edge_run(
         return
     if (camera is None) == (source is None):
         raise click.UsageError("give either --camera N or --source FILE")
+    calibration = _calibration(calibration_file, mm_per_pixel)
+    mm_per_pixel = calibration.mm_per_pixel if calibration else mm_per_pixel
     min_px = _pixels("--min-diameter", min_diameter, mm_per_pixel)
     max_px = _pixels("--max-diameter", max_diameter, mm_per_pixel)
     if min_px is not None and max_px is not None and min_px > max_px:
@@ -178,6 +191,7 @@ def edge_run(
             from edge.sinks import open_sink, open_sinks
             from edge.sources import open_source
             from edge.sources.camera import CameraSource
+            from edge.systemd import Service
         if camera is not None:
             reader: Source = CameraSource(camera)
             reader.open()
@@ -202,8 +216,10 @@ def edge_run(
             frames=frames,
             seconds=seconds,
             every=every,
+            calibration=calibration,
         )
-        code = _follow(results, interrupts, terminal)
+        with Service(results):
+            code = _follow(results, interrupts, terminal)
         report = results.report()
         if out:
             report.write(out / "summary.json")
@@ -306,6 +322,18 @@ class Interrupts:
             signal.signal(number, previous)
 
 
+def _calibration(path: Path | None, mm_per_pixel: float | None) -> Calibration | None:
+    """Read from its file."""
+    if path is None:
+        return None
+    if mm_per_pixel is not None:
+        raise click.UsageError("--calibration tells the scale; leave out --mm-per-pixel")
+    with error_handler():
+        with require_extra("cpu"):
+            from edge.calibration.calibration import Calibration
+        return Calibration.read(path)
+
+
 def _pixels(
     option: str, length: tuple[float, str] | None, mm_per_pixel: float | None
 ) -> float | None:
@@ -315,7 +343,9 @@ def _pixels(
     number, unit = length
     if unit == "mm":
         if mm_per_pixel is None:
-            raise click.UsageError(f"{option} in mm needs --mm-per-pixel; or give it in px")
+            raise click.UsageError(
+                f"{option} in mm needs --mm-per-pixel or --calibration; or give it in px"
+            )
         number /= mm_per_pixel
     return round(number, 2)
 
@@ -345,3 +375,6 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
         terminal.say(format_latency(report.latency_ms))
     if out:
         terminal.say(f"results in {printable(str(out))}")
+
+
+edge_run.add_command(calibrate)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge.files import write_json
 
@@ -32,6 +32,7 @@ class Report:
         engine_sha256: of the engine's file.
         source_sha256: of the FP32 graph that the engine was made from.
         threshold, min_diameter_px, max_diameter_px: of `ParticleFilter`, at the end.
+        calibration: of the camera, as in its file; None where there is none.
         frames_expected: where the source knows; of those asked for.
         frames_processed, frames_dropped, frames_failed: with a result; replaced by newer ones
             before the engine took them; not readable. Those expected and in none of the three were
@@ -60,6 +61,7 @@ class Report:
     threshold: float
     min_diameter_px: float | None
     max_diameter_px: float | None
+    calibration: dict[str, Any] | None
     frames_expected: int | None
     frames_processed: int
     frames_dropped: int

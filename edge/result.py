@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from edge.errors import MissingPackageError
 from edge.frame import Frame
 from edge.particles import Particle, ParticleFilter, find_particles, labelled
 from edge.visualisation import draw_overlay
+
+if TYPE_CHECKING:
+    from edge.calibration.calibration import Calibration
 
 # Digits of lengths and areas in mm: more than any scale is known to.
 MM_DIGITS = 6
@@ -30,6 +33,7 @@ class Result:
         probability: uint8 (H,W), 0..255 for 0..1.
         particle_filter: threshold and size limits that were used.
         mask: uint8 (H,W), 255 on particles, else 0.
+        calibration: of the camera, where it is known.
     """
 
     frame: Frame
@@ -37,6 +41,7 @@ class Result:
     particle_filter: ParticleFilter
     mask: NDArray[np.uint8]
     particles: list[Particle]
+    calibration: Calibration | None = None
 
     @classmethod
     def of(
@@ -50,12 +55,28 @@ class Result:
         """A flat row per particle, as in particles.csv; `pandas.DataFrame` takes the list.
 
         Args:
-            mm_per_pixel: adds the scale, lengths in mm and areas in mm2.
+            mm_per_pixel: adds the scale, lengths in mm and areas in mm2. A calibration has a
+                scale for each particle, and takes its place.
         """
-        return [self._record(particle, mm_per_pixel) for particle in self.particles]
+        rows = [self._record(particle) for particle in self.particles]
+        places = np.array([(particle.x, particle.y) for particle in self.particles]).reshape(-1, 2)
+        if self.calibration is not None:
+            scales = self.calibration.scales(places)
+            positions = self.calibration.positions_mm(places)
+        elif mm_per_pixel is not None:
+            scales, positions = np.full(len(rows), mm_per_pixel), places * mm_per_pixel
+        else:
+            return rows
+        for row, scale, (x, y) in zip(rows, scales.tolist(), positions.tolist(), strict=True):
+            row["mm_per_pixel"] = scale if self.calibration is None else _significant(scale)
+            row["x_mm"] = _significant(x)
+            row["y_mm"] = _significant(y)
+            row["area_mm2"] = _significant(row["area_px"] * scale**2)
+            row["diameter_mm"] = _significant(row["diameter_px"] * scale)
+        return rows
 
-    def _record(self, particle: Particle, mm_per_pixel: float | None) -> dict[str, Any]:
-        row = {
+    def _record(self, particle: Particle) -> dict[str, Any]:
+        return {
             "frame": self.frame.index,
             "file": self.frame.file,
             "time_s": None if self.frame.time_s is None else round(self.frame.time_s, 6),
@@ -67,13 +88,6 @@ class Result:
             "diameter_px": particle.diameter_px,
             "mean_probability": particle.mean_probability,
         }
-        if mm_per_pixel is not None:
-            row["mm_per_pixel"] = mm_per_pixel
-            row["x_mm"] = _significant(particle.x * mm_per_pixel)
-            row["y_mm"] = _significant(particle.y * mm_per_pixel)
-            row["area_mm2"] = _significant(particle.area_px * mm_per_pixel**2)
-            row["diameter_mm"] = _significant(particle.diameter_px * mm_per_pixel)
-        return row
 
     def plot(self) -> NDArray[np.uint8]:
         """The frame uint8 (H,W,3) RGB with its particles circled, and their number."""

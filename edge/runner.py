@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from os import PathLike
 
+from edge.calibration.calibration import Calibration
 from edge.engines.sidecar import sha256
 from edge.errors import describe
 from edge.model import Model, load_model
@@ -28,8 +29,10 @@ class Run(Iterator[Result]):
     Installs no signal handlers. Iterate in one thread; the methods may be called from any.
     """
 
-    def __init__(self, pipeline: Pipeline, model: Model) -> None:
-        self._pipeline, self._model = pipeline, model
+    def __init__(
+        self, pipeline: Pipeline, model: Model, calibration: Calibration | None = None
+    ) -> None:
+        self._pipeline, self._model, self._calibration = pipeline, model, calibration
         self._started = _now()
         self._outcome: list[BaseException | None] = []
         # Not of `self`, so that a run nobody holds any more is closed at once.
@@ -105,6 +108,7 @@ class Run(Iterator[Result]):
             policy=settings.policy.value,
             every=settings.every,
             **asdict(settings.particle_filter),
+            calibration=asdict(self._calibration) if self._calibration else None,
             frames_expected=self.expected,
             frames_processed=counts.processed,
             frames_dropped=counts.dropped,
@@ -143,6 +147,7 @@ def run(
     frames: int | None = None,
     seconds: float | None = None,
     every: int = 1,
+    calibration: Calibration | None = None,
 ) -> Run:
     """Find the particles in every frame of a source; iterate over the results.
 
@@ -155,6 +160,7 @@ def run(
         policy: by default every frame of a file, and the latest of a live source.
         frames, seconds: stop after as many frames, or as long.
         every: process one frame in so many.
+        calibration: of the camera; gives the records their mm, after all stages.
 
     Raises:
         BadArgumentError: there is no such source or model, or a limit is out of range.
@@ -171,7 +177,8 @@ def run(
         policy = Policy.LATEST if source.live else Policy.EVERY
     settings = Settings(particle_filter, policy, frames, seconds, every)
     _log.info("%s through %s on %s, %s", source.uri, model.name, model.device, settings)
-    return Run(Pipeline(source, model.engine, settings, sinks, stages), model)
+    stages = [*stages, calibration] if calibration else stages
+    return Run(Pipeline(source, model.engine, settings, sinks, stages), model, calibration)
 
 
 def _results(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.calibration.calibration import Calibration
 from edge.errors import EdgeError
 from edge.files import read_json
 from train.crossval import FoldResult
@@ -31,13 +32,14 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
     "read",
     [
         read_json,
+        Calibration.read,
         read_coco,
         read_points,
         Split.read,
         FoldResult.read,
         lambda path: open_model(str(path)),
     ],
-    ids=["json", "coco", "points", "split", "result", "model"],
+    ids=["json", "calibration", "coco", "points", "split", "result", "model"],
 )
 @pytest.mark.parametrize(("content", "words"), BROKEN, ids=lambda value: str(value)[:20])
 def test_a_broken_file_is_one_sentence(

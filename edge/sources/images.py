@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, EdgeError, describe, is_expected, out_of_memory
 from edge.frame import Frame, SkippedFrame
+from edge.opencv import silence
 from edge.sources.source import Source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
@@ -49,7 +50,7 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
     Raises:
         EdgeError: the file cannot be read, is no image, or is damaged.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence()
     try:
         # Unlike np.fromfile, this waits for no writer where a FIFO stands in place of the file.
         if not path.is_file():

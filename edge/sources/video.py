@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
+from edge.opencv import silence
 from edge.sources.source import Source
 
 # Reads that may fail in a row where the number of frames is not known, and where a header names it,
@@ -26,7 +27,7 @@ COUNT_TOLERANCE = 0.02
 
 def open_capture(source: str | int) -> cv2.VideoCapture:
     """A capture; whether it is open is for the caller to ask. OpenCV's warnings are silenced."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence()
     return cv2.VideoCapture(source)
 
 

@@ -51,7 +51,7 @@ def rgb(red: float, green: float, blue: float) -> Floats:
 
 def rasterised(outline: Outline, x: float, y: float) -> Sprite:
     """Coverage of a polygon (n,2) of px offsets placed at (x, y)."""
-    points = outline + (x, y)
+    points = outline + np.array((x, y))
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     corner = math.floor(left) - 1, math.floor(top) - 1
     size = math.ceil(right) + 2 - corner[0], math.ceil(bottom) + 2 - corner[1]
