@@ -102,7 +102,7 @@ def build_engine(
     config.add_optimization_profile(shapes)
     timings = None
     if variant.name == "rtx":  # which measures nothing while it builds
-        offered = _offered(module)
+        offered = variant.compute_capabilities
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(targets):
             config.set_compute_capability(offered[target], index)
@@ -175,7 +175,7 @@ def targets_of(variant: TensorRtVariant, gpu: Gpu | None, asked: Sequence[str]) 
                 f"has none (or no driver for it): {ELSEWHERE}"
             )
         return (gpu.compute_capability,)
-    offered = _offered(variant.module)
+    offered = variant.compute_capabilities
     for name in asked:
         if name not in offered:
             raise BadArgumentError(
@@ -187,15 +187,6 @@ def targets_of(variant: TensorRtVariant, gpu: Gpu | None, asked: Sequence[str]) 
     if gpu and gpu.compute_capability in offered:
         return (gpu.compute_capability,)
     return tuple(name for name in offered if name != TURING)
-
-
-def _offered(module: Any) -> dict[str, Any]:
-    """TensorRT-RTX's own names of compute capabilities ("SM86") by ours ("8.6")."""
-    return {
-        f"{name[2:-1]}.{name[-1]}": member
-        for name, member in module.ComputeCapability.__members__.items()
-        if name.startswith("SM")
-    }
 
 
 def _refusal(error: Any, model: onnx.ModelProto) -> str:

@@ -239,9 +239,16 @@ def matching_variant(path: Path, sidecar: Sidecar) -> TensorRtVariant:
             f"driver for it); export-trt with --out X.onnx writes what runs without one"
         )
     if gpu.compute_capability not in sidecar.compute_capabilities:
+        served = variant.compute_capabilities
+        fix = _again(sidecar)
+        if served and gpu.compute_capability not in served:  # such as a Hopper or a Jetson
+            fix = (
+                f"{variant.title} does not run there at all: build the engine there with TensorRT, "
+                f"or take the .onnx"
+            )
         raise EdgeError(
             f"{path}: was built for compute capability {wanted}, and {gpu.name} has "
-            f"{gpu.compute_capability}; {_again(sidecar)}"
+            f"{gpu.compute_capability}; {fix}"
         )
     return variant
 

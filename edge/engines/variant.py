@@ -47,6 +47,16 @@ class TensorRtVariant:
         """Such as "TensorRT 10.3.0"."""
         return f"{DISPLAY_NAMES[self.name]} {self.version}"
 
+    @property
+    def compute_capabilities(self) -> dict[str, Any]:
+        """TensorRT-RTX's own names of those it serves ("SM86") by ours ("8.6"); others name none."""
+        members = getattr(self.module, "ComputeCapability", None)
+        return {
+            f"{name[2:-1]}.{name[-1]}": member
+            for name, member in (members.__members__.items() if members else ())
+            if name.startswith("SM")
+        }
+
 
 def open_variant(name: str) -> TensorRtVariant:
     """The variant of that key in `VARIANTS`.

@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from click.testing import CliRunner
 import edge.engines.tensorrt as backend
 from edge import tiling
 from edge.cli import edge_run
+from edge.cuda import open_cuda
+from edge.cuda.cuda import Cuda, PitchedPointer
 from edge.engines import open_engine, shipped
 from edge.engines.engine import EngineInfo
 from edge.engines.profile import Profile
@@ -25,7 +28,7 @@ from edge.engines.tensorrt import TensorRtEngine, _batch
 from edge.engines.tiled import TiledSession
 from edge.engines.variant import TensorRtVariant
 from edge.errors import BadArgumentError, EdgeError
-from edge.gpu import Gpu
+from edge.gpu import Gpu, find_gpu
 from edge.model import load_model
 from edge.particles import particle_mask
 from edge.stage_timer import StageTimer
@@ -221,7 +224,58 @@ def a_whole_run(folder: str) -> None:
         assert np.array_equal(found, particle_mask(expected(info, image), info.threshold_u8))
 
 
+class _RedChannel:
+    """Engine and context of a network whose map is the red channel: nothing but a 2-D copy."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda, self._at = cuda, dict[str, int]()
+
+    def create_execution_context(self) -> "_RedChannel":
+        return _RedChannel(self._cuda)
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        self._pixels = shape[0] * shape[1] * shape[2]
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        self._at[name] = address
+
+    def execute_async_v3(self, handle: int) -> bool:
+        stream = SimpleNamespace(handle=handle)
+        tiles, maps = (
+            PitchedPointer(self._at["image"], 3),
+            PitchedPointer(self._at["probability"], 1),
+        )
+        self._cuda.copy(maps, tiles, 1, self._pixels, stream)
+        return True
+
+
+def frames_in_flight_keep_apart(_: str) -> None:
+    """Two slots, each with its stream and graph, give back every frame's own red channel."""
+    profile, frame_hw = Profile((64, 64), (1, 1, 2)), (97, 131)
+    images = [photo(seed, *frame_hw) for seed in range(3)]
+    with open_cuda("cuda-python") as cuda, cuda.current(), contextlib.ExitStack() as opened:
+        grid = tiling.fixed_tile_grid(frame_hw, profile.tile_hw, multiple=8, halo=16)
+        slots = [
+            opened.enter_context(backend._execution_slot(cuda, _RedChannel(cuda), profile, grid))
+            for _ in range(2)
+        ]
+        session = backend.CudaSession(slots, StageTimer())
+        session.submit(images[0])
+        for number in range(1, 12):
+            session.submit(images[number % 3])
+            assert np.array_equal(session.result(), images[(number - 1) % 3][:, :, 0])
+        session.result()
+        assert all(slot._graph for slot in slots)
+
+
+@pytest.mark.skipif(find_gpu() is None, reason="there is no GPU")
+def test_frames_in_flight_on_a_gpu() -> None:
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    frames_in_flight_keep_apart("")
+
+
 SCENARIOS = [
+    frames_in_flight_keep_apart,
     a_whole_run,
     frames_are_those_of_onnx_runtime,
     tiles_are_those_of_onnx_runtime,
