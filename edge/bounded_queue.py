@@ -30,6 +30,11 @@ class BoundedQueue(Generic[T]):
         self._closed = False
         self.error: BaseException | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closed
+
     def wait_for_room(self) -> None:
         """Return once there is room, or after the end."""
         with self._changed:

@@ -1,0 +1,1 @@
+"""Subcommands of edge-run: one a module."""
