@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -42,7 +43,7 @@ class Folder:
         self._frames, self._particles = _Frames(self, "frames.csv"), _Particles(self)
         if self.table("frames.csv") is None:
             raise BadArgumentError(f"{path}: holds no results of edge-run (no frames.csv)")
-        self._names: dict[str, tuple[int, dict[int, str]]] = {}
+        self._names: dict[str, tuple[int, dict[int, list[str]]]] = {}
 
     def summary(self) -> dict[str, Any]:
         """What the first view shows of it all.
@@ -57,6 +58,7 @@ class Folder:
             "name": self.path.name,
             "report": read_json(report) if report else None,
             "frames": len(self._frames),
+            "frames_per_page": FRAMES_PER_PAGE,
             "pages": -(-len(self._frames) // FRAMES_PER_PAGE),
             "particles": self._particles.count,
             "sizes": self._particles.sizes.tolist(),
@@ -67,21 +69,21 @@ class Folder:
     def frames(self, page: int) -> list[dict[str, Any]]:
         """The rows of frames.csv of a page, from 0, and which pictures there are of each."""
         self._refresh()
-        names = {kind: self._pictures(kind) for kind in PICTURES}
         rows: list[dict[str, Any]] = self._frames.page(page)
         for row in rows:
-            index = _whole(row["frame"])
-            row["pictures"] = [kind for kind in PICTURES if index in names[kind]]
+            place = row.get("source") or "", _whole(row["frame"])
+            row["pictures"] = [kind for kind in PICTURES if self._picture_name(kind, *place)]
         return rows
 
-    def particles(self, frame: int) -> list[dict[str, str]]:
-        """The rows of particles.csv of a frame, at most `MAX_PARTICLES`."""
+    def particles(self, source: str, frame: int) -> list[dict[str, str]]:
+        """The rows of particles.csv of a frame, at most `MAX_PARTICLES`; `source` is that of
+        `Frame`."""
         self._refresh()
-        return self._particles.of(frame)
+        return self._particles.of(source, frame)
 
-    def picture(self, kind: str, frame: int) -> Path | None:
+    def picture(self, kind: str, source: str, frame: int) -> Path | None:
         """The file of a picture; None where there is none."""
-        name = self._pictures(kind).get(frame) if kind in PICTURES else None
+        name = self._picture_name(kind, source, frame) if kind in PICTURES else None
         return self.file(PICTURES[kind], name) if name else None
 
     def table(self, name: str) -> Path | None:
@@ -101,14 +103,22 @@ class Folder:
         self._frames.refresh()
         self._particles.refresh()
 
-    def _pictures(self, kind: str) -> dict[int, str]:
+    def _picture_name(self, kind: str, source: str, frame: int) -> str | None:
+        names = self._pictures(kind).get(frame, [])
+        start = re.compile(rf"\d+_{re.escape(source)}[_.]" if source else "")
+        return next((name for name in names if start.match(name)), None)
+
+    def _pictures(self, kind: str) -> dict[int, list[str]]:
         """Names of files by frame; read again when the folder has changed."""
         folder = self.path / PICTURES[kind]
         try:
             changed = folder.stat().st_mtime_ns
             if self._names.get(kind, (None,))[0] != changed:
-                found = (_PICTURE_NAME.fullmatch(entry.name) for entry in os.scandir(folder))
-                self._names[kind] = changed, {int(one[1]): one[0] for one in found if one}
+                names: dict[int, list[str]] = {}
+                for name in sorted(os.listdir(folder)):
+                    if found := _PICTURE_NAME.fullmatch(name):
+                        names.setdefault(int(found[1]), []).append(name)
+                self._names[kind] = changed, names
         except OSError:
             return {}
         return self._names[kind][1]
@@ -195,14 +205,14 @@ class _Frames(_Table):
 
 
 class _Particles(_Table):
-    """particles.csv, by frame, whose rows stand together."""
+    """particles.csv, by source and frame, whose rows stand together."""
 
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder, "particles.csv")
 
     def _forget(self) -> None:
         super()._forget()
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[tuple[str, int], tuple[int, int]] = {}
         self._diameters = array("d")
         self.count = 0
         self.sizes: NDArray[np.int64] = np.zeros(BINS, np.int64)
@@ -211,8 +221,8 @@ class _Particles(_Table):
         places = next(iter(self._places.values()), None)
         return self.rows(*places)[0] if places else {}
 
-    def of(self, frame: int) -> list[dict[str, str]]:
-        places = self._places.get(frame)
+    def of(self, source: str, frame: int) -> list[dict[str, str]]:
+        places = self._places.get((source, frame))
         return self.rows(*places)[:MAX_PARTICLES] if places else []
 
     def _add(self, lines: Sequence[bytes]) -> None:
@@ -221,13 +231,12 @@ class _Particles(_Table):
         del self._diameters[:]
 
     def _index(self, row: Sequence[str], begin: int, end: int) -> None:
-        frame = _whole(row[self._columns.index("frame")])
-        self._places[frame] = self._places.get(frame, (begin,))[0], end
+        values = dict(zip(self._columns, row, strict=True))
+        place = values.get("source", ""), _whole(values["frame"])
+        self._places[place] = self._places.get(place, (begin,))[0], end
         self.count += 1
-        try:
-            self._diameters.append(float(row[self._columns.index("diameter_px")]))
-        except ValueError:
-            return
+        with contextlib.suppress(KeyError, ValueError):
+            self._diameters.append(float(values["diameter_px"]))
 
 
 def _whole(text: str) -> int:

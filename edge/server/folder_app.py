@@ -46,12 +46,14 @@ class _FolderPages:
         return await self._json(self._folder.frames, request.path_params["page"])
 
     async def particles(self, request: Request) -> Response:
-        return await self._json(self._folder.particles, request.path_params["frame"])
+        return await self._json(
+            self._folder.particles, _source(request), request.path_params["frame"]
+        )
 
     async def picture(self, request: Request) -> Response:
         kind, frame = request.path_params["kind"], request.path_params["frame"]
         async with self._one_at_a_time:
-            path = await asyncio.to_thread(self._folder.picture, kind, frame)
+            path = await asyncio.to_thread(self._folder.picture, kind, _source(request), frame)
         if path is None:
             return error(404, "there is no such picture")
         media_type = "image/png" if path.suffix == ".png" else "image/jpeg"
@@ -67,9 +69,13 @@ class _FolderPages:
         headers = {"Content-Length": str(size), **attachment(name)}
         return StreamingResponse(parts, media_type=media_type, headers=headers)
 
-    async def _json(self, read: Callable[..., Any], *args: int) -> Response:
+    async def _json(self, read: Callable[..., Any], *args: object) -> Response:
         async with self._one_at_a_time:
             return JSONResponse(await asyncio.to_thread(read, *args))
+
+
+def _source(request: Request) -> str:
+    return request.query_params.get("source", "")
 
 
 async def _failed(_: Request, problem: Exception) -> Response:

@@ -3,7 +3,9 @@
 import { short, sizeBars } from "/charts.js";
 
 const REFRESH_MS = 3000;
-const PARTICLE_COLUMNS = ["id", "x_px", "y_px", "area_px", "diameter_px", "mean_probability", "diameter_mm", "area_mm2"];
+const PARTICLE_COLUMNS = {
+  id: "id", x_px: "x, px", y_px: "y, px", diameter_px: "diameter, px", diameter_mm: "diameter, mm",
+  area_px: "area, px", mean_probability: "probability" };
 
 const byId = (id) => document.getElementById(id);
 let summary = null, rows = [], page = 0, chosen = null, particles = [];
@@ -85,9 +87,9 @@ async function loadPage(wanted) {
     const line = make("tr"), number = make("td"), button = make("button", row.frame, { type: "button" });
     button.addEventListener("click", shown(() => choose(i)));
     number.append(button);
-    line.append(number, make("td", row.particles),
-      make("td", row.reason ? `${row.status}: ${row.reason}` : row.status, { class: "text" }),
-      make("td", row.file, { class: "text" }));
+    const name = row.file.split(/[\\/]/).at(-1);
+    line.append(number, make("td", row.status === "processed" ? row.particles : row.status),
+      make("td", row.source ? `${row.source}: ${name}` : name, { class: "text", title: row.file }));
     return line;
   }));
 }
@@ -102,17 +104,18 @@ async function choose(i) {
   const below = line.offsetTop + line.offsetHeight - box.scrollTop - box.clientHeight;
   if (below > 0) box.scrollTop += below;
   const row = rows[i];
-  const size = row.width ? `, ${row.width}x${row.height} px` : "";
-  byId("caption").textContent = `frame ${row.frame}${size}, ${row.file}`;
+  byId("caption").textContent = [`frame ${row.frame}`, row.source,
+    row.width ? `${row.width}x${row.height} px` : row.reason || row.status, row.file].filter(Boolean).join(", ");
   byId("previous").disabled = i === 0 && page === 0;
   byId("next").disabled = i === rows.length - 1 && page >= summary.pages - 1;
-  const asked = `/api/particles/${row.frame}`;
-  const found = await get(asked);
+  const found = await get(`/api/particles/${row.frame}?${ofSource(row)}`);
   if (rows[chosen] !== row) return;
   particles = found;
   showParticles(row);
   showPicture(row);
 }
+
+const ofSource = (row) => new URLSearchParams({ source: row.source || "" });
 
 async function step(by) {
   if (chosen === null) return;
@@ -142,7 +145,7 @@ function showPicture(row) {
   if (!kind) return;
   const label = `Frame ${row.frame} with ${row.particles} particles, ${kind}`;
   const picture = make("img", null, {
-    id: "picture", alt: label, src: `/pictures/${kind}/${row.frame}`, width: row.width, height: row.height });
+    id: "picture", alt: label, src: `/pictures/${kind}/${row.frame}?${ofSource(row)}`, width: row.width, height: row.height });
   frame.prepend(picture);
 }
 
@@ -156,9 +159,9 @@ function circle(particle, name) {
 }
 
 function showParticles(row) {
-  const columns = PARTICLE_COLUMNS.filter((column) => particles.length && column in particles[0]);
+  const columns = Object.keys(PARTICLE_COLUMNS).filter((column) => particles.length && column in particles[0]);
   const head = make("tr");
-  head.append(...columns.map((column) => make("th", column, { scope: "col" })));
+  head.append(...columns.map((column) => make("th", PARTICLE_COLUMNS[column], { scope: "col" })));
   byId("particles-head").replaceChildren(head);
   byId("particles").replaceChildren(...particles.map((particle) => {
     const line = make("tr");
@@ -213,7 +216,7 @@ document.addEventListener("keydown", (event) => {
 /** A run that goes on grows. */
 async function refresh() {
   if (document.hidden || summary?.report) return;
-  const full = rows.length === 100;
+  const full = rows.length === summary.frames_per_page;
   await loadSummary();
   if (full) return void (byId("next-page").disabled = page >= summary.pages - 1);
   const before = chosen;
