@@ -41,11 +41,12 @@ class Chromium:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
         command = [
-            sys.executable, "-c", LAUNCHER, str(commands), str(answers), PROGRAM, "--headless=new", "--no-sandbox", "--remote-debugging-pipe",
-            f"--user-data-dir={profile}", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            f"--window-size={width},{height}", "about:blank",
-        ]  # fmt: skip
+            *(sys.executable, "-c", LAUNCHER, str(commands), str(answers)),
+            *(PROGRAM, "--headless=new", "--no-sandbox", "--remote-debugging-pipe"),
+            *("--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update"),
+            *(f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"),
+        ]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(
             command, pass_fds=(commands, answers), stdout=quiet, stderr=quiet
