@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
-TIMEOUT_S = 60.0
+TIMEOUT_S = 30.0
 # It reads commands from descriptor 3 and writes answers to 4.
 LAUNCHER = """
 import fcntl, os, sys
@@ -72,6 +72,11 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def offline(self, offline: bool) -> None:
+        """Whether its network is gone."""
+        self._call("Network.emulateNetworkConditions", offline=offline, latency=0,
+                   downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
         answer = self._call(
@@ -80,13 +85,12 @@ class Chromium:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, timeout_s: float = TIMEOUT_S) -> Any:
-        """The value of an expression once it is true."""
-        end_s = time.monotonic() + timeout_s
-        while not (value := self.run(script)):
-            assert time.monotonic() < end_s, f"not true in {timeout_s} s: {script}"
+    def wait_for(self, script: str) -> None:
+        """Until an expression is true."""
+        end_s = time.monotonic() + TIMEOUT_S
+        while not self.run(f"Boolean({script})"):
+            assert time.monotonic() < end_s, f"not true in {TIMEOUT_S} s: {script}"
             time.sleep(0.02)
-        return value
 
     def press(self, key: str) -> None:
         """A key, such as Tab, Enter or p."""
