@@ -82,12 +82,12 @@ def serve_run(
     images: Sequence[NDArray[np.uint8]],
     every_s: float = 0.1,
     *,
-    host: str = "127.0.0.1",
+    names: Sequence[str] = ("",),
     **limits: Any,
 ) -> Iterator[Served]:
     """A run on a paced source that goes on for the block, or until it is stopped."""
-    server, sink = Server(Address(host, 0)), LiveSink(0.05)
-    run = edge.run(PacedSource(images, every_s), model, sinks=[sink], **limits)
+    server, sink = Server(Address("127.0.0.1", 0)), LiveSink(0.05)
+    run = edge.run(PacedSource(images, every_s, names), model, sinks=[sink], **limits)
     thread = threading.Thread(target=lambda: list(run))
     with server.serve(live_app(sink)):
         thread.start()

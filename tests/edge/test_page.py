@@ -171,6 +171,25 @@ def test_every_control_of_a_run_is_reached_by_keyboard(
         browser.open("about:blank")
 
 
+def test_several_sources_are_chosen_from(
+    browser: Chromium, model: Model, images: list[NDArray[np.uint8]]
+) -> None:
+    with serve_run(model, images, 0.05, names=("left", "right")) as served:
+        browser.open(served.url)
+        browser.wait_for(LOADED)
+        listed = browser.run("document.getElementById('sources').textContent")
+        assert "left: live" in listed
+        assert "right: live" in listed
+        caption = "document.getElementById('caption').textContent"
+        browser.wait_for(f"{caption}.endsWith('left')")
+        browser.run(
+            "(() => { const choice = document.getElementById('source'); choice.value = 'right';"
+            " choice.dispatchEvent(new Event('change')); })()"
+        )
+        browser.wait_for(f"{caption}.endsWith('right')")
+        browser.open("about:blank")
+
+
 def test_a_lost_connection_is_shown_and_comes_back(
     shared_browser: Chromium, model: Model, images: list[NDArray[np.uint8]]
 ) -> None:
