@@ -127,6 +127,8 @@ class Folder:
 class _Table:
     """A CSV file that may grow, one row a line; `_index` gets each new row and where it is."""
 
+    _needed: frozenset[str]
+
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder, self._name = folder, name
         self._forget()
@@ -170,13 +172,16 @@ class _Table:
         begin = self._read
         for line, row in zip(lines, csv.reader(texts), strict=False):
             if not self._columns:
-                self._columns = row
-                if "frame" not in row:
-                    raise EdgeError(f"{self._name}: its first line does not name the columns")
+                self._name_columns(row)
             elif len(row) == len(self._columns):
                 self._index(row, begin, begin + len(line))
             begin += len(line)
         self._read = begin
+
+    def _name_columns(self, row: list[str]) -> None:
+        if not self._needed <= set(row):
+            raise EdgeError(f"{self._name}: its first line does not name the columns")
+        self._columns = row
 
     def _index(self, row: Sequence[str], begin: int, end: int) -> None:
         raise NotImplementedError
@@ -184,6 +189,8 @@ class _Table:
 
 class _Frames(_Table):
     """frames.csv, by row."""
+
+    _needed = frozenset({"frame", "file", "particles", "status"})
 
     def _forget(self) -> None:
         super()._forget()
@@ -207,6 +214,8 @@ class _Frames(_Table):
 class _Particles(_Table):
     """particles.csv, by source and frame, whose rows stand together."""
 
+    _needed = frozenset({"frame", "diameter_px"})
+
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder, "particles.csv")
 
@@ -225,18 +234,23 @@ class _Particles(_Table):
         places = self._places.get((source, frame))
         return self.rows(*places)[:MAX_PARTICLES] if places else []
 
+    def _name_columns(self, row: list[str]) -> None:
+        super()._name_columns(row)
+        source = row.index("source") if "source" in row else None
+        self._wanted = row.index("frame"), source, row.index("diameter_px")
+
     def _add(self, lines: Sequence[bytes]) -> None:
         super()._add(lines)
         self.sizes += size_histogram(self._diameters)
         del self._diameters[:]
 
     def _index(self, row: Sequence[str], begin: int, end: int) -> None:
-        values = dict(zip(self._columns, row, strict=True))
-        place = values.get("source", ""), _whole(values["frame"])
+        frame, source, diameter = self._wanted
+        place = "" if source is None else row[source], _whole(row[frame])
         self._places[place] = self._places.get(place, (begin,))[0], end
         self.count += 1
-        with contextlib.suppress(KeyError, ValueError):
-            self._diameters.append(float(values["diameter_px"]))
+        with contextlib.suppress(ValueError):
+            self._diameters.append(float(row[diameter]))
 
 
 def _whole(text: str) -> int:

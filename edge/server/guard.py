@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
 import socket
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.server.assets import asset
 from edge.server.auth import Token, WrongTries
+
+_log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4096
 # What a browser may ask for before it has the token.
@@ -77,13 +80,19 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         replay = receive_body if scope["method"] == "POST" else receive
-        await self._app(scope, replay, send_with_headers)
+        try:
+            await self._app(scope, replay, send_with_headers)
+        except Exception:
+            _log.exception("%s of the page failed", scope["path"])
+            raise
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["method"] not in ("GET", "POST"):
             return error(405, "only GET and POST are answered")
         if not self._is_our_host(headers.getlist("host")):
             return error(421, "this page is not served under that name; use the machine's address")
+        if _is_of_another_site(headers) and scope["path"] not in ("/", "/login"):
+            return error(403, "the request comes from another page")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             return too_large
@@ -158,11 +167,16 @@ async def _body(receive: Receive) -> bytes | None:
     return body
 
 
+def _is_of_another_site(headers: Headers) -> bool:
+    """Whether a browser says so; it says nothing of plain HTTP to other machines."""
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
 def _same_origin(headers: Headers) -> bool:
     """Whether a browser says that the request is of a page of this server."""
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin", "")
-    if site not in (None, "same-origin"):
+    if _is_of_another_site(headers):
         return False
+    origin = headers.get("origin", "")
     try:
         return bool(origin) and urlsplit(origin).netloc.lower() == headers["host"].lower()
     except ValueError:

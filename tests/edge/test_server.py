@@ -241,6 +241,9 @@ def test_changes_from_other_pages_are_refused(shared: Served) -> None:
         {"Origin": shared.url.rstrip("/"), "Sec-Fetch-Site": "same-site"},
     ):
         assert shared.send("POST", "/api/pause", body, **headers).status == 403
+    # Nor may they take the places of viewers; a link to the page is followed.
+    assert shared.get("/frame.jpg", Sec_Fetch_Site="cross-site").status == 403
+    assert shared.get("/", Sec_Fetch_Site="cross-site").status == 200
     assert not shared.get("/api/state").json["paused"]
 
 
@@ -267,15 +270,17 @@ def test_large_requests_are_refused(shared: Served) -> None:
         assert b" 400 " in client.recv(100)
 
 
-def test_viewers_are_bounded_and_forgotten(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewers, "VIEWER_TIMEOUT_S", 3.0)
-    time.sleep(3)  # those of other tests
-    for number in range(viewers.MAX_VIEWERS):
-        assert shared.get(f"/api/state?viewer=v{number}").status == 200
-    refused = shared.get("/frame.jpg?viewer=one-more")
-    assert (refused.status, refused.json["error"]) == (503, "too many viewers")
-    assert shared.get("/api/state?viewer=v0").status == 200
-    wait_for(lambda: shared.get("/api/state?viewer=one-more").status == 200)
+def test_viewers_are_bounded_and_forgotten(
+    model: Model, images: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewers, "VIEWER_TIMEOUT_S", 2.0)
+    with serve_run(model, images) as served:
+        for number in range(viewers.MAX_VIEWERS):
+            assert served.get(f"/api/state?viewer=v{number}").status == 200
+        refused = served.get("/frame.jpg?viewer=one-more")
+        assert (refused.status, refused.json["error"]) == (503, "too many viewers")
+        assert served.get("/api/state?viewer=v0").status == 200
+        wait_for(lambda: served.get("/api/state?viewer=one-more").status == 200)
 
 
 def test_stalled_viewers_are_dropped_and_slow_nothing(
@@ -560,7 +565,7 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
         answer = served.get("/api/summary")
         assert answer.status == 500
         assert "frames.csv: its first line" in answer.json["error"]
-        (tmp_path / "frames.csv").write_bytes(b"frame,file\n")
+        (tmp_path / "frames.csv").write_bytes(b"frame,file,particles,status\n")
         assert "summary.json: not JSON" in served.get("/api/summary").json["error"]
 
 
