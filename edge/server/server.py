@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import threading
 import time
@@ -139,7 +140,7 @@ def _listen(address: Address) -> socket.socket:
     except OSError as error:
         raise EdgeError(
             f"{address.host}:{address.port}: cannot be listened on "
-            f"({error.strerror or error}); give another port"
+            f"({os.strerror(error.errno or 0)}); give another port"
         ) from error
 
 
