@@ -33,6 +33,11 @@ class BoundedQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closed
+
     def wait_for_room(self) -> None:
         """Return once there is room, or after the end."""
         with self._changed:

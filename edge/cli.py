@@ -14,7 +14,9 @@ import click
 
 from edge.arguments import PathArgument, Text, Threshold
 from edge.commands.calibrate import calibrate
+from edge.commands.view import view
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
+from edge.server.address import Address, AddressArgument
 from edge.terminal import Terminal, configure_logging
 
 if TYPE_CHECKING:
@@ -131,6 +133,14 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     show_default=True,
     help="Process one frame in so many.",
 )
+@click.option(
+    "--serve",
+    "address",
+    type=AddressArgument(),
+    metavar="[HOST:]PORT",
+    help="Show the run as a web page, on 127.0.0.1 where no HOST is given. On another, viewers "
+    "need a token: that of the environment variable EDGE_RUN_TOKEN, or one that is made and shown.",
+)
 @click.option("--verbose", is_flag=True, help="Log every step to stderr.")
 @click.option("--log-json", is_flag=True, help="Log as JSON, an object per line.")
 @click.version_option(package_name="microplastic-edge", prog_name="edge-run")
@@ -155,6 +165,7 @@ def edge_run(
     frames: int | None,
     seconds: float | None,
     every: int,
+    address: Address | None,
     verbose: bool,
     log_json: bool,
 ) -> None:
@@ -201,10 +212,22 @@ def edge_run(
         opened.callback(model.close)
         terminal.say(f"{model.name} on {model.device}")
         model.particle_filter(threshold, min_px, max_px)  # before any file is made
+        if address:
+            with require_extra("live"):
+                from edge.server.live import LiveSink
+                from edge.server.live_app import live_app
+                from edge.server.server import Server
+            server = opened.enter_context(contextlib.closing(Server(address)))
         interrupts.defer()
         sinks = [open_sink(uri, mm_per_pixel) for uri in sink_uris]
         if out:
             sinks += open_sinks(out, mm_per_pixel, masks=not no_masks, overlays=not no_overlays)
+        serving: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if address:
+            page = LiveSink(mm_per_pixel, str(out) if out else None)
+            sinks.append(page)
+            serving = server.serve(live_app(page))
+            server.announce(terminal)
         results = run(
             reader,
             model,
@@ -218,7 +241,7 @@ def edge_run(
             every=every,
             calibration=calibration,
         )
-        with Service(results):
+        with serving, Service(results):
             code = _follow(results, interrupts, terminal)
         report = results.report()
         if out:
@@ -230,6 +253,9 @@ def edge_run(
             os._exit(code)
     if code:
         raise SystemExit(code)
+
+
+edge_run.add_command(view)
 
 
 @contextlib.contextmanager

@@ -53,8 +53,8 @@ class SkippedFrame:
 
     Attributes:
         index, file, time_s, source: as in `Frame`.
-        status: "dropped" for a newer frame, or "failed": it could not be read.
-        reason: why, in a sentence; empty for a dropped frame.
+        status: "dropped" for a newer frame or in a pause, or "failed": it could not be read.
+        reason: why, in a sentence; empty for one that a newer frame replaced.
     """
 
     index: int

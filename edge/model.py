@@ -69,11 +69,6 @@ class Model:
                     f"{self.path}: has no metadata, so its threshold is not known; give one above "
                     f"0, at most 1"
                 )
-        if not 0 < threshold <= 1:
-            raise BadArgumentError(f"a threshold of {threshold} is not above 0 and at most 1")
-        low, high = min_diameter_px or 0.0, max_diameter_px
-        if low < 0 or (high is not None and not low <= high):
-            raise BadArgumentError(f"no particle has a diameter from {low} to {high} px")
         return ParticleFilter(threshold, min_diameter_px, max_diameter_px)
 
     @overload

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import BadArgumentError
+
 
 @dataclass(frozen=True)
 class Particle:
@@ -34,11 +36,21 @@ class ParticleFilter:
         threshold: probability 0..1 from which on a pixel is a particle.
         min_diameter_px, max_diameter_px: bounds of `Particle.diameter_px`, both included; None is
             no bound.
+
+    Raises:
+        BadArgumentError: a value is out of range.
     """
 
     threshold: float
     min_diameter_px: float | None = None
     max_diameter_px: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise BadArgumentError(f"a threshold of {self.threshold} is not above 0 and at most 1")
+        low, high = self.min_diameter_px or 0.0, self.max_diameter_px
+        if low < 0 or (high is not None and not low <= high):
+            raise BadArgumentError(f"no particle has a diameter from {low} to {high} px")
 
     @property
     def threshold_u8(self) -> int:

@@ -72,7 +72,7 @@ class Settings:
 class Captured:
     """A captured frame, when it came, by `time.perf_counter`, and what was skipped before it.
 
-    `frame` is None at the end of a source, where only skipped ones are left to tell.
+    `frame` is None at the end of a source and in a pause, where only skipped ones are to tell.
     """
 
     frame: Frame | None
@@ -140,6 +140,11 @@ class Pipeline:
     As a context manager it runs the threads; leaving it ends them, wherever they are, and closes
     source and sinks. The iteration raises what source or engine raised, after the results that
     came before, and so does leaving it for a sink.
+
+    Attributes:
+        paused: frames of a live source are dropped, and other sources wait; may be set from any
+            thread.
+        last_latency_s: from the last frame's capture to its particles.
     """
 
     source: Source
@@ -150,6 +155,8 @@ class Pipeline:
     counts: Counts = field(default_factory=Counts)
     problems: list[str] = field(default_factory=list)
     stop_reason: str | None = None
+    paused: bool = False
+    last_latency_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._timer, self._end_to_end = StageTimer(), StageTimer()
@@ -262,7 +269,8 @@ class Pipeline:
                 results = [out for result in results for out in stage(result)]
         self._last_s = time.perf_counter()
         self._first_s = self._first_s or captured.at_s
-        self._end_to_end.add("frame", self._last_s - captured.at_s)
+        self.last_latency_s = self._last_s - captured.at_s
+        self._end_to_end.add("frame", self.last_latency_s)
         self.counts.processed += 1
         _log.debug("frame %d: %d results", captured.frame.index, len(results))
         self.counts.particles += sum(len(result.particles) for result in results)
@@ -283,6 +291,15 @@ class Pipeline:
                     continue
                 at_s = time.perf_counter()
                 self._timer.add("read", at_s - start)
+                if self.paused:
+                    if self.source.live:
+                        if not self._drop_in_pause(frame, skipped):
+                            return
+                        start = time.perf_counter()
+                        continue
+                    while self.paused and not self._captures.closed:
+                        time.sleep(SIGNAL_POLL_S)
+                    at_s = time.perf_counter()
                 if not self._captures.put(Captured(frame, at_s, tuple(skipped)), merge):
                     return
                 skipped.clear()
@@ -294,6 +311,16 @@ class Pipeline:
             self._end_of_source(skipped)
         except BaseException as error:
             self._end_of_source(skipped, error)
+
+    def _drop_in_pause(self, frame: Frame, skipped: list[SkippedFrame]) -> bool:
+        """Tell at once, as a pause may be long, and what is left to tell would grow; False after
+        the end."""
+        dropped = SkippedFrame(
+            frame.index, frame.file, frame.time_s, "dropped", "paused", frame.source
+        )
+        told = Captured(None, time.perf_counter(), (*skipped, dropped))
+        skipped.clear()
+        return self._captures.put(told)
 
     def _end_of_source(
         self, skipped: Sequence[SkippedFrame], error: BaseException | None = None

@@ -49,7 +49,7 @@ class TensorRtVariant:
 
     @property
     def compute_capabilities(self) -> dict[str, Any]:
-        """TensorRT-RTX's own names of those it serves ("SM86") by ours ("8.6"); others name none."""
+        """TensorRT-RTX's names of those it serves ("SM86") by ours ("8.6"); others have none."""
         members = getattr(self.module, "ComputeCapability", None)
         return {
             f"{name[2:-1]}.{name[-1]}": member
