@@ -55,8 +55,6 @@ def test_tiling_alone_gives_the_same_output_as_with_the_network(result: Baseline
     assert alone["ours, on the crops"].max_abs_difference == frame[CROPS].max_abs_difference
     assert alone[SAHI].objects == frame[SAHI].objects
     assert alone["SAHI, and the objects of the maps"].objects == frame[SAHI].objects
-    assert alone[SAHI].ms["p50"] < frame[SAHI].ms["p50"]
-    assert alone[SAHI].ratio > 5
 
 
 def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
