@@ -18,7 +18,7 @@ from edge.visualisation import draw_overlay
 # Digits of lengths and areas in mm: more than any scale is known to.
 MM_DIGITS = 6
 COLUMNS = ("frame", "file", "time_s", "id", "x_px", "y_px", "area_px", "diameter_px",
-           "mean_probability")  # fmt: skip
+           "mean_probability", "source")  # fmt: skip
 MM_COLUMNS = ("mm_per_pixel", "x_mm", "y_mm", "area_mm2", "diameter_mm")
 
 
@@ -55,17 +55,19 @@ class Result:
         return [self._record(particle, mm_per_pixel) for particle in self.particles]
 
     def _record(self, particle: Particle, mm_per_pixel: float | None) -> dict[str, Any]:
+        source = [self.frame.source] if self.frame.source else []
         row = {
             "frame": self.frame.index,
             "file": self.frame.file,
             "time_s": None if self.frame.time_s is None else round(self.frame.time_s, 6),
             # Unique in a run, and no number to any reader of tables.
-            "id": f"{self.frame.index:06d}-{particle.id:04d}",
+            "id": "-".join([*source, f"{self.frame.index:06d}", f"{particle.id:04d}"]),
             "x_px": particle.x,
             "y_px": particle.y,
             "area_px": particle.area_px,
             "diameter_px": particle.diameter_px,
             "mean_probability": particle.mean_probability,
+            "source": self.frame.source,
         }
         if mm_per_pixel is not None:
             row["mm_per_pixel"] = mm_per_pixel

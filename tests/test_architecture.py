@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
-EDGE_WHERE_USED = EDGE_AT_TOP | {"cuda", "onnxruntime", "pycuda", "supervision"}
+EDGE_WHERE_USED = EDGE_AT_TOP | {"av", "cuda", "genicam", "harvesters", "onnxruntime", "pycuda",
+                                 "supervision"}  # fmt: skip
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:

@@ -1,0 +1,1 @@
+"""Commands of edge-run besides the run itself, one a module."""
