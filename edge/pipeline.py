@@ -4,8 +4,8 @@
 
 Each source and the engine have threads of their own, and so has each sink; what lies between runs
 in the thread that iterates over the pipeline. Each source has a capture queue of its own, and the
-engine takes from them in turn. Every queue is short, so memory stays bounded and a run ends soon. An
-end, and the error of a thread, travel the same way as the frames: behind all before them.
+engine takes from them in turn. Every queue is short, so memory stays bounded and a run ends soon.
+An end, and the error of a thread, travel the same way as the frames: behind all before them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from os import PathLike
 from typing import Any
 
 from edge.engines.sidecar import sha256
@@ -169,7 +170,7 @@ def run(
     if not isinstance(model, Model):
         model = load_model(model)
     particle_filter = model.particle_filter(threshold, min_diameter_px, max_diameter_px)
-    source = open_sources([source] if isinstance(source, SourceArgument) else source)
+    source = open_sources([source] if isinstance(source, str | PathLike | Source) else source)
     if policy is None:
         live = {part.live for part in source.parts().values()}
         if len(live) > 1:

@@ -124,11 +124,14 @@ class GenicamSource(LocalSource):
             if buffer is None:
                 return None
             with buffer:
-                picture = Picture(self._rgb(buffer.payload.components[0]), _time_s(buffer))
+                # By a clock of the camera.
+                taken_ns = _told(buffer, "timestamp_ns")
+                image = self._rgb(buffer.payload.components[0])
         except EdgeError:
             raise
         except Exception as error:
             raise self._expected(error) from error
+        picture = Picture(image, taken_ns / 1e9 if taken_ns else None)
         if not self._compared:
             self._compare(self._given(picture))
         return picture
@@ -200,8 +203,18 @@ def _harvester() -> Any:
 
 def _names(info: Any) -> list[str]:
     """What a camera may be called by, the usual first."""
-    names = (getattr(info, name, None) for name in ("serial_number", "id_", "user_defined_name"))
+    names = (_told(info, name) for name in ("serial_number", "id_", "user_defined_name"))
     return [name for name in names if name]
+
+
+def _told(thing: Any, name: str) -> Any:
+    """An attribute that not every driver knows; None where this one does not."""
+    from genicam import gentl
+
+    try:
+        return getattr(thing, name)
+    except gentl.GenericException:
+        return None
 
 
 def _set(nodes: Any, name: str, value: float | str | bool) -> None:
@@ -219,13 +232,3 @@ def _set(nodes: Any, name: str, value: float | str | bool) -> None:
 def _value(nodes: Any, name: str) -> Any:
     """Of a feature; None where the camera lacks it."""
     return getattr(nodes, name).value if nodes.has_node(name) else None
-
-
-def _time_s(buffer: Any) -> float | None:
-    """When the camera took it, by a clock of its own."""
-    from genicam import gentl
-
-    try:
-        return float(buffer.timestamp_ns) / 1e9 or None
-    except gentl.GenericException:
-        return None

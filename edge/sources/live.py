@@ -125,6 +125,8 @@ class LiveSource(Source):
         counter = itertools.count()
         try:
             while self._connected or self._connect_again():
+                if self._closed.is_set():
+                    return
                 try:
                     picture = self._read()
                 except EdgeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -60,22 +61,29 @@ class StreamSource(LiveSource):
 
         options = {
             "rtsp_transport": "tcp",  # UDP loses packets, and does not pass every firewall
-            "fflags": "nobuffer",
             "flags": "low_delay",
             "analyzeduration": str(ANALYSIS_US),
         }
+        start_s = time.monotonic()
         try:
             container = av.open(
                 self._address, options=options, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
             )
         except (av.FFmpegError, ValueError) as error:
             # Not chained: the error of FFmpeg holds the address with its password.
-            raise EdgeError(_reason(error)) from None
+            # FFmpeg says of a time-out that the data is invalid.
+            waited = time.monotonic() - start_s >= CONNECT_TIMEOUT_S
+            reason = f"no answer for {CONNECT_TIMEOUT_S:g} s" if waited else _reason(error)
+            raise EdgeError(reason) from None
         self._container = container
         if not container.streams.video:
             self._disconnect()
             raise EdgeError("it holds no video")
-        self._packets = container.demux(container.streams.video[0])
+        video = container.streams.video[0]
+        if video.codec_context.name == "mjpeg":
+            # Or damaged pictures come with grey in place of what is missing.
+            video.codec_context.options = {"err_detect": "explode"}
+        self._packets = container.demux(video)
         # Live streams have none.
         self._duration_s = container.duration / av.time_base if container.duration else None
 
@@ -88,7 +96,7 @@ class StreamSource(LiveSource):
                 if packet is None:
                     raise self._end()
                 try:
-                    self._decoded.extend(frame for frame in packet.decode())
+                    self._decoded.extend(packet.decode())
                 except av.error.EOFError:
                     continue
                 except av.error.InvalidDataError:
@@ -138,6 +146,6 @@ def _reason(error: Exception) -> str:
     import av
 
     if isinstance(error, av.error.ExitError):
-        return f"no answer for {CONNECT_TIMEOUT_S:g} s"
+        return f"nothing came for {READ_TIMEOUT_S:g} s"
     text = getattr(error, "strerror", None) or type(error).__name__
     return without_credentials(str(text))
