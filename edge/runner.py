@@ -204,7 +204,7 @@ def _sources(source: Source) -> list[dict[str, Any]]:
         {
             "name": name,
             "uri": part.uri,
-            "state": status.state.value,
+            "state": status.state.value if part.live else None,
             "reconnects": status.reconnects,
             "decode_errors": status.decode_errors,
         }

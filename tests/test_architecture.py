@@ -86,6 +86,8 @@ from {module} import {function}
     ("package", "module", "function", "argv", "extra"),
     [
         ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
+        ("av", "edge.cli", "edge_run", ["edge-run", "--source", "rtsp://127.0.0.1/x"], "live"),
+        ("harvesters", "edge.cli", "edge_run", ["edge-run", "--source", "genicam:0"], "genicam"),
         ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),

@@ -1,4 +1,4 @@
-"""edge-run sources: what can be read here."""
+"""edge-run sources: what can be read here, and how it is given to edge-run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import importlib.util
 import click
 
 from edge.errors import EdgeError, MissingExtraError, describe, error_handler, require_extra
+
+MISSING_GSTREAMER = "needs an OpenCV built with GStreamer, which that of pip is not"
 
 
 @click.command()
@@ -19,7 +21,7 @@ def sources() -> None:
         for lines in (_cameras(), _genicam()):
             click.echo("\n".join(lines))
         pyav = importlib.util.find_spec("av") is not None
-        gstreamer = "in OpenCV" if has_gstreamer() else "not in this OpenCV; see docs/jetson.md"
+        gstreamer = "OpenCV with GStreamer" if has_gstreamer() else MISSING_GSTREAMER
         click.echo(_row("rtsp://, http(s)://", "PyAV" if pyav else "needs pip install '.[live]'"))
         click.echo(_row("gst:PIPELINE, csi:N", gstreamer))
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
+from edge.opencv_log import silence_opencv
 from edge.sources.camera_settings import CameraSettings
 from edge.sources.live import Picture
 from edge.sources.local import LocalSource
@@ -20,7 +21,7 @@ from edge.sources.local import LocalSource
 
 def open_capture(source: str | int, backend: int = cv2.CAP_ANY) -> cv2.VideoCapture:
     """A capture; whether it is open is for the caller to ask. OpenCV's warnings are silenced."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv()
     return cv2.VideoCapture(source, backend)
 
 

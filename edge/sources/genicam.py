@@ -59,7 +59,7 @@ class GenicamSource(LocalSource):
     def __init__(self, uri: str) -> None:
         if not uri.strip():
             raise BadArgumentError("genicam: needs a camera's serial number behind it")
-        super().__init__(f"genicam:{uri}", f"genicam:{uri}")
+        super().__init__(f"genicam:{uri}", f"genicam_{uri}")
         self._wanted = uri
         self._harvester: Any = None
         self._camera: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from fractions import Fraction
 
 import cv2
@@ -14,6 +15,7 @@ from edge.sources.capture import CaptureSource, open_capture
 
 # The newest frame, as soon as it is there.
 APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
+START_TIMEOUT_S = 15.0
 CSI_SIZE_WH, CSI_FPS = (1920, 1080), 30
 
 
@@ -32,11 +34,12 @@ class GStreamerSource(CaptureSource):
         BadArgumentError: it is empty.
     """
 
-    def __init__(self, pipeline: str, uri: str = "") -> None:
+    def __init__(self, pipeline: str, name: str = "gst") -> None:
         if not pipeline.strip():
             raise BadArgumentError("gst: needs a pipeline behind it, as for gst-launch-1.0")
-        uri = uri or f"gst:{without_credentials(pipeline)}"
-        super().__init__(uri, uri)
+        shown = f"gst:{without_credentials(pipeline)}" if name == "gst" else name
+        super().__init__(shown, name)
+        self._starting: threading.Thread | None = None
         self._pipeline = pipeline if "appsink" in pipeline else f"{pipeline} ! {APPSINK}"
 
     def open(self) -> None:
@@ -49,7 +52,18 @@ class GStreamerSource(CaptureSource):
         super().open()
 
     def _opened(self) -> cv2.VideoCapture:
-        return open_capture(self._pipeline, cv2.CAP_GSTREAMER)
+        # Where an element is missing, some versions of OpenCV wait for ever.
+        if self._starting is None:
+            self._starting = threading.Thread(target=self._start, name="gstreamer", daemon=True)
+            self._starting.start()
+        self._starting.join(START_TIMEOUT_S)
+        if self._starting.is_alive():
+            raise EdgeError(f"{self._missing()} (nothing came for {START_TIMEOUT_S:g} s)")
+        self._starting = None
+        return self._started
+
+    def _start(self) -> None:
+        self._started = open_capture(self._pipeline, cv2.CAP_GSTREAMER)
 
     def _missing(self) -> str:
         return f"{self.uri}: does not start; try it with gst-launch-1.0"

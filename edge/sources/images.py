@@ -7,16 +7,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, EdgeError, describe, is_expected, out_of_memory
 from edge.frame import Frame, SkippedFrame
+from edge.opencv_log import silence_opencv
 from edge.sources.source import Source
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike  # which the OpenCV of a system may lack
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 # Files that operating systems leave in folders of photos.
@@ -49,7 +52,7 @@ def read_pages(path: Path) -> Iterator[tuple[NDArray[np.uint8], str]]:
     Raises:
         EdgeError: the file cannot be read, is no image, or is damaged.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv()
     try:
         # Unlike np.fromfile, this waits for no writer where a FIFO stands in place of the file.
         if not path.is_file():

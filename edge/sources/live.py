@@ -115,7 +115,8 @@ class LiveSource(Source):
                 f"{self.uri}: lost {times}, {gaps_s:.1f} s in all" + "; lost at the end" * lost
             )
         if errors := self._status.decode_errors:
-            self.problems.append(f"{self.uri}: {errors} frames could not be decoded")
+            frames = "1 frame" if errors == 1 else f"{errors} frames"
+            self.problems.append(f"{self.uri}: {frames} could not be decoded")
 
     def __iter__(self) -> Iterator[Frame | SkippedFrame]:
         """Raises EdgeError where no frame comes for `give_up_s`."""

@@ -88,7 +88,7 @@ def test_a_camera_is_opened_again(
     source.close()
     assert list(frames) == []
     assert source.problems[0].startswith("camera3: lost once, ")
-    assert source.problems[1] == "camera3: 1 frames could not be decoded"
+    assert source.problems[1] == "camera3: 1 frame could not be decoded"
     assert all(capture.released for capture in captures)
     # One line per change, however many attempts.
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
@@ -153,7 +153,7 @@ def test_the_pipeline_of_a_csi_camera() -> None:
     )
 
 
-def test_pipelines() -> None:
+def test_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = "gst:videotestsrc is-live=true ! video/x-raw,width=80,height=60"
     if not has_gstreamer():
         with pytest.raises(EdgeError, match="needs an OpenCV built with GStreamer"):
@@ -164,6 +164,7 @@ def test_pipelines() -> None:
     found = [next(frames) for _ in range(3)]
     assert all(isinstance(f, Frame) and f.image.shape == (60, 80, 3) for f in found)
     source.close()
+    monkeypatch.setattr("edge.sources.gstreamer.START_TIMEOUT_S", 2)
     with pytest.raises(EdgeError, match="does not start"):
         open_source("gst:nothing-of-this-name")
 

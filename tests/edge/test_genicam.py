@@ -36,7 +36,7 @@ def test_cameras_are_found_and_read() -> None:
     for index in range(3):
         frame = next(frames)
         assert isinstance(frame, Frame)
-        assert (frame.index, frame.file) == (index, f"genicam:{serial}")
+        assert (frame.index, frame.file) == (index, f"genicam_{serial}")
         assert frame.image.shape == (400, 400, 3)
         assert frame.image.dtype == np.uint8
     source.close()
