@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,18 @@ class Threshold(click.FloatRange):
         if math.isnan(threshold):  # within every range, as it is below and above nothing
             self.fail(f"{value!r} is not a number above 0, at most 1", param, ctx)
         return threshold
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """A size in pixels such as 1920x1080, as (width, height)."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """(width, height), px."""
+        found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
+        return int(found[1]), int(found[2])

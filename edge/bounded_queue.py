@@ -19,13 +19,16 @@ T = TypeVar("T")
 class BoundedQueue(Generic[T]):
     """Holds at most `capacity` items; an error at its end comes behind them.
 
+    Args:
+        changed: notified of every change; several queues may have one.
+
     Attributes:
         error: what the producer ended with.
     """
 
-    def __init__(self, capacity: int = 1) -> None:
+    def __init__(self, capacity: int = 1, changed: threading.Condition | None = None) -> None:
         self._capacity = capacity
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._items: deque[T] = deque()
         self._closed = False
         self.error: BaseException | None = None
@@ -41,7 +44,7 @@ class BoundedQueue(Generic[T]):
     def wait_for_room(self) -> None:
         """Return once there is room, or after the end."""
         with self._changed:
-            self._wait_for(lambda: len(self._items) < self._capacity or self._closed)
+            wait_for(self._changed, lambda: len(self._items) < self._capacity or self._closed)
 
     def put(self, item: T, merge: Callable[[T, T], T] | None = None) -> bool:
         """Append `item`; False after the end.
@@ -64,7 +67,7 @@ class BoundedQueue(Generic[T]):
     def get(self, timeout_s: float = math.inf) -> T | None:
         """The oldest item, or the next; None after the end, or where none comes in time."""
         with self._changed:
-            self._wait_for(lambda: self._items or self._closed, timeout_s)
+            wait_for(self._changed, lambda: self._items or self._closed, timeout_s)
             item = self._items.popleft() if self._items else None
             self._changed.notify_all()
             return item
@@ -82,8 +85,12 @@ class BoundedQueue(Generic[T]):
             self.close()
             self._items.clear()
 
-    def _wait_for(self, condition: Callable[[], object], timeout_s: float = math.inf) -> None:
-        end_s = time.perf_counter() + timeout_s
-        while (left_s := end_s - time.perf_counter()) > 0:
-            if self._changed.wait_for(condition, min(left_s, SIGNAL_POLL_S)):
-                break
+
+def wait_for(
+    changed: threading.Condition, condition: Callable[[], object], timeout_s: float = math.inf
+) -> None:
+    """Return once `condition` holds, or after the time; with the lock of `changed` held."""
+    end_s = time.perf_counter() + timeout_s
+    while (left_s := end_s - time.perf_counter()) > 0:
+        if changed.wait_for(condition, min(left_s, SIGNAL_POLL_S)):
+            break

@@ -14,16 +14,17 @@ import click
 
 from edge.arguments import PathArgument, Text, Threshold
 from edge.commands.calibrate import calibrate
+from edge.commands.sources import sources
 from edge.commands.view import view
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.server.address import Address, AddressArgument
+from edge.source_options import SourceOptions, source_options
 from edge.terminal import Terminal, configure_logging
 
 if TYPE_CHECKING:
     from edge.calibration.calibration import Calibration
     from edge.report import Report
     from edge.runner import Run
-    from edge.sources.source import Source
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -41,13 +42,7 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 
 
 @click.group(invoke_without_command=True)
-@click.option("--camera", type=Text(), metavar="N", help="Number of a camera, or /dev/videoN.")
-@click.option(
-    "--source",
-    type=Text(),
-    metavar="URI",
-    help="Image, folder of images, glob of images, video file, or camera:N.",
-)
+@source_options
 @click.option(
     "--engine",
     "engine_name",
@@ -122,7 +117,8 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
     "policy_name",
     type=click.Choice(["every", "latest"]),
     help="What becomes of a frame that still waits when the next one comes: 'every' keeps it and "
-    "holds the source up, 'latest' replaces it.  [default: latest for cameras, else every]",
+    "holds the source up, 'latest' replaces it.  [default: latest for cameras and streams, else "
+    "every]",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
@@ -147,8 +143,7 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.pass_context
 def edge_run(
     context: click.Context,
-    camera: str | None,
-    source: str | None,
+    given: SourceOptions,
     engine_name: str,
     trust_engine: bool,
     cuda: str | None,
@@ -169,11 +164,12 @@ def edge_run(
     verbose: bool,
     log_json: bool,
 ) -> None:
-    """Find microplastic particles in the frames of a camera or a file.
+    """Find microplastic particles in the frames of cameras, streams and files.
 
     \b
     edge-run --camera 0 --engine half_mrunet.onnx
     edge-run --source photos/ --out results --mm-per-pixel 0.05
+    edge-run --source rtsp://HOST/PATH --camera 0 --out results
 
     Ctrl-C ends a run after the frames in flight; everything found by then is written.
 
@@ -182,9 +178,11 @@ def edge_run(
     """
     if context.invoked_subcommand:
         return
-    if (camera is None) == (source is None):
-        raise click.UsageError("give either --camera N or --source FILE")
+    if not given.cameras and not given.sources:
+        raise click.UsageError("give --camera N or --source URI, or both")
     calibration = _calibration(calibration_file, mm_per_pixel)
+    if calibration and len(given.cameras) + len(given.sources) > 1:
+        raise click.UsageError("--calibration is of one camera; give one source with it")
     mm_per_pixel = calibration.mm_per_pixel if calibration else mm_per_pixel
     min_px = _pixels("--min-diameter", min_diameter, mm_per_pixel)
     max_px = _pixels("--max-diameter", max_diameter, mm_per_pixel)
@@ -200,14 +198,10 @@ def edge_run(
             from edge.pipeline import Policy
             from edge.runner import run
             from edge.sinks import open_sink, open_sinks
-            from edge.sources import open_source
-            from edge.sources.camera import CameraSource
             from edge.systemd import Service
-        if camera is not None:
-            reader: Source = CameraSource(camera)
-            reader.open()
-        else:
-            reader = open_source(source or "")
+
+            reader = given.open()
+        opened.callback(reader.close)
         model = load_model(engine_name, trust=trust_engine, cuda=cuda)
         opened.callback(model.close)
         terminal.say(f"{model.name} on {model.device}")
@@ -255,9 +249,6 @@ def edge_run(
         raise SystemExit(code)
 
 
-edge_run.add_command(view)
-
-
 @contextlib.contextmanager
 def _exit_when_interrupted(interrupts: Interrupts) -> Iterator[None]:
     try:
@@ -274,8 +265,9 @@ def _follow(run: Run, interrupts: Interrupts, terminal: Terminal) -> int:
             interrupts.attach(run)
             for result in run:
                 of = f" of {run.expected}" if run.expected else ""
+                where = f"{result.frame.source} " if result.frame.source else ""
                 terminal.progress(
-                    f"frame {result.frame.index + 1}{of}: {len(result.particles)} particles"
+                    f"{where}frame {result.frame.index + 1}{of}: {len(result.particles)} particles"
                 )
     except Exception as error:
         if not is_expected(error):
@@ -403,4 +395,5 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
         terminal.say(f"results in {printable(str(out))}")
 
 
-edge_run.add_command(calibrate)
+for command in (calibrate, sources, view):
+    edge_run.add_command(command)

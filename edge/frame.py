@@ -21,7 +21,7 @@ class Frame:
         image: uint8 (H,W,3) RGB.
         index: of the frames of its source, from 0.
         file: path of the file as the user gave it, with `#2` for the second page or frame of an
-            image file; a camera's name.
+            image file; a camera's name, or the address of a stream.
         time_s: Unix time for photos (last change of the file) and cameras (capture); seconds from
             the start of the clip for video files. None where the source has no time stamps.
         source: name of its source, in a run of several; empty in a run of one.
@@ -44,7 +44,9 @@ class Frame:
         """A name for files about this frame: unique in a run, sorted as the frames are."""
         kept = "".join(c if c.isprintable() else "_" for c in Path(self.file).stem)
         kept = kept.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
-        return f"{self.index:06d}_{kept}"
+        # A camera's name is that of its source.
+        names = dict.fromkeys(name for name in (self.source, kept) if name)
+        return "_".join([f"{self.index:06d}", *names])
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
     source -> capture queue -> engine -> prediction queue -> particles -> stages -> sink workers
 
-Source and engine have threads of their own, and so has each sink; what lies between runs in the
-thread that iterates over the pipeline. Every queue is short, so memory stays bounded and a run ends
-soon. An end, and the error of a thread, travel the same way as the frames: behind all before them.
+Each source and the engine have threads of their own, and so has each sink; what lies between runs
+in the thread that iterates over the pipeline. Each source has a capture queue of its own, and the
+engine takes from them in turn. Every queue is short, so memory stays bounded and a run ends soon.
+An end, and the error of a thread, travel the same way as the frames: behind all before them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import logging
 import math
 import threading
@@ -24,10 +26,12 @@ from numpy.typing import NDArray
 
 from edge.bounded_queue import SIGNAL_POLL_S, BoundedQueue
 from edge.engines.engine import Engine, Session
+from edge.engines.sessions import Sessions
 from edge.errors import EdgeError, describe, is_expected, printable
 from edge.frame import Frame, SkippedFrame
 from edge.particles import ParticleFilter
 from edge.result import Result
+from edge.round_robin import RoundRobin
 from edge.sinks.sink import Sink
 from edge.sinks.worker import SinkStatus, SinkWorker
 from edge.sources.source import Source, SourceStatus
@@ -84,7 +88,9 @@ class Captured:
         skipped = self.skipped
         if self.frame:
             frame = self.frame
-            skipped += (SkippedFrame(frame.index, frame.file, frame.time_s, "dropped"),)
+            skipped += (
+                SkippedFrame(frame.index, frame.file, frame.time_s, "dropped", source=frame.source),
+            )
         return replace(newer, skipped=skipped + newer.skipped)
 
 
@@ -135,7 +141,8 @@ class Statistics:
 
 @dataclass
 class Pipeline:
-    """Iterates over what `engine` finds in the frames of `source`, in their order.
+    """Iterates over what `engine` finds in the frames of `source`, in their order; of several, each
+    in its own. One that fails does not end the others; its error is raised behind the last of them.
 
     As a context manager it runs the threads; leaving it ends them, wherever they are, and closes
     source and sinks. The iteration raises what source or engine raised, after the results that
@@ -165,12 +172,20 @@ class Pipeline:
         # More than one frame in flight makes results older, which cameras do not want.
         latest = self.settings.policy is Policy.LATEST
         self._max_in_flight = 1 if latest else self.engine.max_in_flight
-        self._captures: BoundedQueue[Captured] = BoundedQueue()
+        parts = self.source.parts()
+        self._captures: RoundRobin[Captured] = RoundRobin(len(parts))
         # A map is never replaced, or its inference would have been for nothing.
         self._predictions: BoundedQueue[Prediction] = BoundedQueue()
         self._workers: list[SinkWorker] = []
+        self._counting = threading.Lock()
+        self._put = 0
         # Daemons: neither a hanging camera nor a hanging GPU keeps a process from ending.
-        self._capturing = threading.Thread(target=self._capture, name="source", daemon=True)
+        self._capturing = [
+            threading.Thread(
+                target=self._capture, args=(name, part, queue), name=f"source {name}", daemon=True
+            )
+            for (name, part), queue in zip(parts.items(), self._captures.queues, strict=True)
+        ]
         self._inferring = threading.Thread(target=self._infer, name="engine", daemon=True)
 
     def stop(self, reason: str) -> None:
@@ -196,7 +211,7 @@ class Pipeline:
             self.source.statuses(),
             self._timer.histograms(),
             self._end_to_end.histograms().get("frame"),
-            {"capture": len(self._captures), "prediction": len(self._predictions)},
+            {"capture": sum(map(len, self._captures.queues)), "prediction": len(self._predictions)},
             tuple(worker.status() for worker in self._workers),
         )
 
@@ -210,7 +225,8 @@ class Pipeline:
         self._limit.daemon = True
         if self.settings.seconds is not None:
             self._limit.start()
-        self._capturing.start()
+        for capturing in self._capturing:
+            capturing.start()
         self._inferring.start()
         return self
 
@@ -235,11 +251,14 @@ class Pipeline:
         while self._inferring.is_alive() and not self._cancelled:
             self._inferring.join(SIGNAL_POLL_S)
         self._inferring.join(SOURCE_TIMEOUT_S)
-        self._capturing.join(SOURCE_TIMEOUT_S)
+        end_s = time.monotonic() + SOURCE_TIMEOUT_S
+        for capturing in self._capturing:
+            capturing.join(max(0.0, end_s - time.monotonic()))
         for worker in self._workers:
             worker.close()
             self.problems += worker.problems
-        self.problems = [*self.source.problems, *self.problems]
+        parts = self.source.parts().values()
+        self.problems = [*(said for part in parts for said in part.problems), *self.problems]
         errors = [worker.error for worker in self._workers if worker.error]
         if errors and kind in (None, GeneratorExit):
             raise errors[0]
@@ -276,58 +295,62 @@ class Pipeline:
         self.counts.particles += sum(len(result.particles) for result in results)
         return results
 
-    def _capture(self) -> None:
-        """The source's thread."""
+    def _capture(self, name: str, source: Source, queue: BoundedQueue[Captured]) -> None:
+        """The thread of a source."""
         settings, skipped = self.settings, list[SkippedFrame]()
         merge = Captured.replaced_by if settings.policy is Policy.LATEST else None
         try:
-            frames = iter(self.source)
+            frames = iter(source)
             start = time.perf_counter()
             while (frame := next(frames, None)) is not None:
                 if frame.index % settings.every:
                     continue
+                if name:
+                    frame = replace(frame, source=name)
                 if isinstance(frame, SkippedFrame):
                     skipped.append(frame)
                     continue
                 at_s = time.perf_counter()
                 self._timer.add("read", at_s - start)
                 if self.paused:
-                    if self.source.live:
-                        if not self._drop_in_pause(frame, skipped):
+                    if source.live:
+                        if not _drop_in_pause(queue, frame, skipped):
                             return
                         start = time.perf_counter()
                         continue
-                    while self.paused and not self._captures.closed:
+                    while self.paused and not queue.closed:
                         time.sleep(SIGNAL_POLL_S)
                     at_s = time.perf_counter()
-                if not self._captures.put(Captured(frame, at_s, tuple(skipped)), merge):
+                if not self._reserve():
+                    break
+                if not queue.put(Captured(frame, at_s, tuple(skipped)), merge):
                     return
                 skipped.clear()
-                self.counts.captured += 1
-                if self.counts.captured == settings.frames:
+                if self._was_last():
                     self.stop("limit")
                     return
                 start = time.perf_counter()
-            self._end_of_source(skipped)
+            _end_of_source(queue, skipped)
         except BaseException as error:
-            self._end_of_source(skipped, error)
+            if name:
+                # Said at once, since the others go on, and the error is raised behind them.
+                self.problems.append(f"{name} failed: {describe(error)}")
+                _log.error("%s failed: %s", name, describe(error))
+            _end_of_source(queue, skipped, error)
 
-    def _drop_in_pause(self, frame: Frame, skipped: list[SkippedFrame]) -> bool:
-        """Tell at once, as a pause may be long, and what is left to tell would grow; False after
-        the end."""
-        dropped = SkippedFrame(
-            frame.index, frame.file, frame.time_s, "dropped", "paused", frame.source
-        )
-        told = Captured(None, time.perf_counter(), (*skipped, dropped))
-        skipped.clear()
-        return self._captures.put(told)
+    def _reserve(self) -> bool:
+        """Whether one more frame may be captured."""
+        with self._counting:
+            if self.counts.captured == self.settings.frames:
+                return False
+            self.counts.captured += 1
+            return True
 
-    def _end_of_source(
-        self, skipped: Sequence[SkippedFrame], error: BaseException | None = None
-    ) -> None:
-        if skipped:
-            self._captures.put(Captured(None, time.perf_counter(), tuple(skipped)))
-        self._captures.close(error)
+    def _was_last(self) -> bool:
+        """Whether the frame just put into a queue was the last that may be captured."""
+        with self._counting:
+            self._put += 1
+            return self._put == self.settings.frames
 
     def _infer(self) -> None:
         """The engine's thread."""
@@ -348,7 +371,11 @@ class Pipeline:
                 probability = session.result()
                 self._predictions.put(Prediction(in_flight.popleft(), probability))
 
-        with contextlib.ExitStack() as opened:
+        # Sources may differ in size: none has to open its session anew for each of its frames.
+        open_session = functools.partial(
+            self.engine.session, max_in_flight=self._max_in_flight, timer=self._timer
+        )
+        with Sessions(open_session, len(self._capturing)) as sessions:
             while True:
                 # A frame is taken when its map will find room: until then a newer one may come.
                 self._predictions.wait_for_room()
@@ -364,11 +391,8 @@ class Pipeline:
                     continue
                 if captured.frame.size_hw != frame_hw:
                     finish_all_but(0)
-                    opened.close()
                     frame_hw = captured.frame.size_hw
-                    session = opened.enter_context(
-                        self.engine.session(frame_hw, self._max_in_flight, self._timer)
-                    )
+                    session = sessions.of(frame_hw)
                 try:
                     session.submit(captured.frame.image)
                 except Exception as error:
@@ -378,3 +402,24 @@ class Pipeline:
                     raise
                 in_flight.append(captured)
                 finish_all_but(self._max_in_flight - 1)
+
+
+def _drop_in_pause(
+    queue: BoundedQueue[Captured], frame: Frame, skipped: list[SkippedFrame]
+) -> bool:
+    """Tell at once, as a pause may be long, and what is left to tell would grow; False after the
+    end."""
+    dropped = SkippedFrame(frame.index, frame.file, frame.time_s, "dropped", "paused", frame.source)
+    told = Captured(None, time.perf_counter(), (*skipped, dropped))
+    skipped.clear()
+    return queue.put(told)
+
+
+def _end_of_source(
+    queue: BoundedQueue[Captured],
+    skipped: Sequence[SkippedFrame],
+    error: BaseException | None = None,
+) -> None:
+    if skipped:
+        queue.put(Captured(None, time.perf_counter(), tuple(skipped)))
+    queue.close(error)

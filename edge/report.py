@@ -27,7 +27,10 @@ class Report:
             fit into the time; "truncated": the source ended long before the expected number;
             "interrupted": stopped from outside; "failed": by an error.
         reason: the error, or the signal; None where there is none.
-        source: as the user gave it.
+        source: as the user gave it, without user and password.
+        sources: of each source its name in the records (empty where there is one only), its uri,
+            its last state (None for files), how often it was connected again, and its decoding
+            errors.
         started, finished: UTC, ISO 8601.
         engine_sha256: of the engine's file.
         source_sha256: of the FP32 graph that the engine was made from.
@@ -38,7 +41,8 @@ class Report:
             before the engine took them; not readable. Those expected and in none of the three were
             not reached.
         problems: what was not read, not written, or is doubtful, a sentence each.
-        time_base: what the frames' times count from, "unix" or "clip".
+        time_base: what the frames' times count from, "unix" or "clip"; "mixed" where the sources
+            differ.
         fps: frames processed per second, from the first capture to the last result.
         end_to_end_ms: p50, p99 and max of the time from a frame's capture to its particles; empty
             without frames.
@@ -49,6 +53,7 @@ class Report:
     ended: Ended
     reason: str | None
     source: str
+    sources: list[dict[str, Any]]
     started: str
     finished: str
     model: str

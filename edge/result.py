@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Digits of lengths and areas in mm: more than any scale is known to.
 MM_DIGITS = 6
 COLUMNS = ("frame", "file", "time_s", "id", "x_px", "y_px", "area_px", "diameter_px",
-           "mean_probability")  # fmt: skip
+           "mean_probability", "source")  # fmt: skip
 MM_COLUMNS = ("mm_per_pixel", "x_mm", "y_mm", "area_mm2", "diameter_mm")
 
 
@@ -76,17 +76,19 @@ class Result:
         return rows
 
     def _record(self, particle: Particle) -> dict[str, Any]:
+        source = [self.frame.source] if self.frame.source else []
         return {
             "frame": self.frame.index,
             "file": self.frame.file,
             "time_s": None if self.frame.time_s is None else round(self.frame.time_s, 6),
             # Unique in a run, and no number to any reader of tables.
-            "id": f"{self.frame.index:06d}-{particle.id:04d}",
+            "id": "-".join([*source, f"{self.frame.index:06d}", f"{particle.id:04d}"]),
             "x_px": particle.x,
             "y_px": particle.y,
             "area_px": particle.area_px,
             "diameter_px": particle.diameter_px,
             "mean_probability": particle.mean_probability,
+            "source": self.frame.source,
         }
 
     def plot(self) -> NDArray[np.uint8]:

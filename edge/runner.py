@@ -7,17 +7,18 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from os import PathLike
+from typing import Any
 
 from edge.calibration.calibration import Calibration
 from edge.engines.sidecar import sha256
-from edge.errors import describe
+from edge.errors import BadArgumentError, describe
 from edge.model import Model, load_model
 from edge.particles import ParticleFilter
 from edge.pipeline import Pipeline, Policy, Settings, Stage, Statistics
 from edge.report import Ended, Report, versions
 from edge.result import Result
 from edge.sinks.sink import Sink
-from edge.sources import open_source
+from edge.sources import SourceArgument, open_sources
 from edge.sources.source import Source
 
 _log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Run(Iterator[Result]):
             ended=ended,
             reason=reason,
             source=source.uri,
+            sources=_sources(source),
             started=self._started,
             finished=_now(),
             model=info.model,
@@ -131,11 +133,12 @@ class Run(Iterator[Result]):
             return "limit", None
         if stopped or error:
             return "interrupted", stopped or "stopped"
-        return ("truncated" if self._pipeline.source.truncated else "complete"), None
+        truncated = any(part.truncated for part in self._pipeline.source.parts().values())
+        return ("truncated" if truncated else "complete"), None
 
 
 def run(
-    source: str | PathLike[str] | Source,
+    source: SourceArgument | Sequence[SourceArgument],
     model: Model | str = "half_mrunet",
     *,
     sinks: Sequence[Sink] = (),
@@ -152,12 +155,14 @@ def run(
     """Find the particles in every frame of a source; iterate over the results.
 
     Args:
-        source: path or URI, as of `open_source`, or an opened source.
+        source: path or URI, as of `open_source`, or an opened source; or several of them, which
+            are read side by side.
         model: of `load_model`, or its name.
         sinks: where results go besides; they are closed at the end.
         stages: what happens to each result before.
         threshold, min_diameter_px, max_diameter_px: see `Model.particle_filter`.
-        policy: by default every frame of a file, and the latest of a live source.
+        policy: by default every frame of a file, and the latest of a live source; must be given
+            where there are both.
         frames, seconds: stop after as many frames, or as long.
         every: process one frame in so many.
         calibration: of the camera; gives the records their mm, after all stages.
@@ -171,10 +176,13 @@ def run(
     if not isinstance(model, Model):
         model = load_model(model)
     particle_filter = model.particle_filter(threshold, min_diameter_px, max_diameter_px)
-    if not isinstance(source, Source):
-        source = open_source(str(source))
+    source = open_sources([source] if isinstance(source, str | PathLike | Source) else source)
     if policy is None:
-        policy = Policy.LATEST if source.live else Policy.EVERY
+        live = {part.live for part in source.parts().values()}
+        if len(live) > 1:
+            source.close()
+            raise BadArgumentError("live sources and files in one run: choose a policy")
+        policy = Policy.LATEST if live == {True} else Policy.EVERY
     settings = Settings(particle_filter, policy, frames, seconds, every)
     _log.info("%s through %s on %s, %s", source.uri, model.name, model.device, settings)
     stages = [*stages, calibration] if calibration else stages
@@ -197,11 +205,28 @@ def _results(
     outcome.append(None)
 
 
+def _sources(source: Source) -> list[dict[str, Any]]:
+    """As `Report.sources`."""
+    return [
+        {
+            "name": name,
+            "uri": part.uri,
+            "state": status.state.value if part.live else None,
+            "reconnects": status.reconnects,
+            "decode_errors": status.decode_errors,
+        }
+        for name, part in source.parts().items()
+        for status in part.statuses()
+    ]
+
+
 def _expected(source: Source, settings: Settings) -> int | None:
-    """Frames that were due: those of the source, or fewer where fewer were asked for."""
-    if source.expected is None:
-        return settings.frames
-    due = -(-source.expected // settings.every)
+    """Frames that were due: those of the sources, or fewer where fewer were asked for."""
+    due = 0
+    for part in source.parts().values():
+        if part.expected is None:
+            return settings.frames
+        due += -(-part.expected // settings.every)
     return due if settings.frames is None else min(due, settings.frames)
 
 

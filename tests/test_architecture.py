@@ -13,7 +13,8 @@ ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
 EDGE_WHERE_USED = EDGE_AT_TOP | {
-    "av", "cuda", "onnxruntime", "paho", "prometheus_client", "pycuda", "pynvml", "supervision",
+    "av", "cuda", "genicam", "harvesters", "onnxruntime", "paho", "prometheus_client", "pycuda",
+    "pynvml", "supervision",
 }  # fmt: skip
 # edge/server is imported where a page is served, and only there.
 EDGE_SERVER = {"starlette", "uvicorn"}
@@ -90,6 +91,8 @@ from {module} import {function}
     ("package", "module", "function", "argv", "extra"),
     [
         ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
+        ("av", "edge.cli", "edge_run", ["edge-run", "--source", "rtsp://127.0.0.1/x"], "live"),
+        ("harvesters", "edge.cli", "edge_run", ["edge-run", "--source", "genicam:0"], "genicam"),
         ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
         ("av", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
                                         "quarter_mrunet", "--sink", "video:x.mp4"], "live"),

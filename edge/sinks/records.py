@@ -12,12 +12,13 @@ from typing import Any
 
 from edge.errors import printable
 from edge.files import sync
-from edge.frame import SkippedFrame
+from edge.frame import Frame, SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
 from edge.sinks.rotation import NEVER, Rotation, part
 from edge.sinks.sink import Sink
 
-FRAME_COLUMNS = ("frame", "file", "time_s", "width", "height", "particles", "status", "reason")
+FRAME_COLUMNS = ("frame", "file", "time_s", "width", "height", "particles", "status", "reason",
+                 "source")  # fmt: skip
 
 
 class JsonLinesSink(Sink):
@@ -76,20 +77,25 @@ class FrameCsvSink(Sink):
             "particles": len(result.particles),
             "status": "processed",
         }
-        self._append(result.frame.index, result.frame.file, result.frame.time_s, row)
+        self._append(result.frame, row)
 
     def skip(self, frame: SkippedFrame) -> None:
         """As `Sink.skip`."""
         row = {"status": frame.status, "reason": frame.reason}
-        self._append(frame.index, frame.file, frame.time_s, row)
+        self._append(frame, row)
 
     def close(self) -> None:
         """As `Sink.close`."""
         self._table.close()
 
-    def _append(self, index: int, file: str, time_s: float | None, more: Mapping[str, Any]) -> None:
-        time_s = None if time_s is None else round(time_s, 6)
-        self._table.append([{"frame": index, "file": file, "time_s": time_s, **more}])
+    def _append(self, frame: Frame | SkippedFrame, more: dict[str, Any]) -> None:
+        row: dict[str, Any] = {
+            "frame": frame.index,
+            "file": frame.file,
+            "time_s": None if frame.time_s is None else round(frame.time_s, 6),
+            "source": frame.source,
+        }
+        self._table.append([row | more])
 
 
 def _printable(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, EdgeError, describe, is_expected, out_of_memory
 from edge.frame import Frame, SkippedFrame
 from edge.opencv import silence
 from edge.sources.source import Source
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike  # which the OpenCV of a system may lack
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 # Files that operating systems leave in folders of photos.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from edge.frame import Frame, SkippedFrame
 
@@ -26,7 +26,7 @@ class SourceStatus:
     """How a source is.
 
     Attributes:
-        name: of the source, as in `Frame.source`; the URI without credentials.
+        name: of the source: in a run of several as in `Frame.source`, else its URI.
         since_s: Unix time from which on it is in that state.
         reconnects: how often the connection was made again.
         decode_errors: frames that came but could not be decoded.
@@ -43,7 +43,7 @@ class Source(ABC):
     """Frames in order, and an account of those that were not delivered.
 
     Attributes:
-        uri: what the user wrote.
+        uri: what the user wrote, without user and password.
         live: whether frames come at their own pace, as a camera's do.
         time_base: what a frame's time counts from, Unix time or the start of the clip.
         expected: number of frames where it is known; more may turn up while reading.
@@ -51,8 +51,8 @@ class Source(ABC):
         problems: what was not read or is doubtful, a sentence each.
     """
 
-    live: ClassVar[bool] = False
-    time_base: ClassVar[Literal["unix", "clip"]] = "unix"
+    live: bool = False
+    time_base: Literal["unix", "clip", "mixed"] = "unix"
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -64,6 +64,10 @@ class Source(ABC):
     def statuses(self) -> tuple[SourceStatus, ...]:
         """How it is now, one status for each source that it is made of; from any thread."""
         return (SourceStatus(self.uri, State.LIVE, self._made_s),)
+
+    def parts(self) -> Mapping[str, Source]:
+        """What is read side by side, by name; a single source has none."""
+        return {"": self}
 
     def open(self) -> None:
         """Get ready to read.

@@ -1,21 +1,14 @@
-"""Video files, and what they share with cameras."""
+"""Video files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from typing import ClassVar, Literal
-
-# FFmpeg's own complaints would stand between ours; it reads this when a capture is opened.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
-from edge.opencv import silence
+from edge.sources.capture import open_capture, read_rgb
 from edge.sources.source import Source
 
 # Reads that may fail in a row where the number of frames is not known, and where a header names it,
@@ -25,25 +18,10 @@ MAX_FAILED_READS, MAX_FAILED_READS_DUE = 30, 10_000
 COUNT_TOLERANCE = 0.02
 
 
-def open_capture(source: str | int) -> cv2.VideoCapture:
-    """A capture; whether it is open is for the caller to ask. OpenCV's warnings are silenced."""
-    silence()
-    return cv2.VideoCapture(source)
-
-
-def read_rgb(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
-    """The next frame (H,W,3) uint8 RGB; None where it cannot be read, or at the end."""
-    try:
-        more, image = capture.read()
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8) if more else None
-    except cv2.error:
-        return None
-
-
 class VideoSource(Source):
     """Every frame of a video file."""
 
-    time_base: ClassVar[Literal["unix", "clip"]] = "clip"
+    time_base = "clip"
 
     def open(self) -> None:
         """Raises EdgeError where the file is no video that OpenCV can read."""

@@ -1,6 +1,5 @@
 """Sources: what they deliver, and the account of what they do not."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources import open_source
-from edge.sources.camera import CameraSource
 from edge.sources.images import read_image, to_uint8
 from edge.sources.video import VideoSource
 
@@ -146,7 +144,8 @@ def test_a_file_that_vanishes_is_one_bad_file(tmp_path: Path) -> None:
 
 
 class Capture:
-    """cv2.VideoCapture of `script`: a letter per read, "." a frame and "x" a failure."""
+    """cv2.VideoCapture of `script`: a letter per read, "." a frame, "?" one that cannot be decoded
+    and "x" a failure."""
 
     def __init__(self, script: str, count: int) -> None:
         self._script, self._count, self.reads = script, count, 0
@@ -160,10 +159,17 @@ class Capture:
     def set(self, *_: object) -> bool:
         return True
 
-    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+    def grab(self) -> bool:
         self.reads += 1
+        return self._script[self.reads - 1 : self.reads] in (".", "?")
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
         good = self._script[self.reads - 1 : self.reads] == "."
         return good, grey(self.reads) if good else None
+
+    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        self.grab()
+        return self.retrieve()
 
     def release(self) -> None:
         pass
@@ -186,7 +192,7 @@ class Capture:
 def test_damaged_packets_do_not_end_a_video(
     script: str, count: int, letters: str, truncated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture(script, count))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Capture(script, count))
     source = VideoSource("clip.avi")
     source.open()
     found = delivered(source)
@@ -204,33 +210,8 @@ def test_missing_time_stamps_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
         def get(self, key: int) -> float:
             return 0.0
 
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Untimed("...", 0))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Untimed("...", 0))
     source = VideoSource("clip.h264")
     source.open()
     assert [frame.time_s for frame in source] == [0.0, None, None]
     assert source.problems == ["clip.h264: has no time stamps"]
-
-
-def test_a_camera_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    captures = iter([Capture("..x", 0), Capture("x", 0), Capture("...", 0)])
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: next(captures))
-    monkeypatch.setattr("edge.sources.camera.RETRY_S", 0.01)
-    source = CameraSource("/dev/video3")
-    source.open()
-    frames: Iterator[Frame | SkippedFrame] = iter(source)
-    assert [type(next(frames)) for _ in range(6)] == [
-        Frame, Frame, SkippedFrame, Frame, Frame, Frame,
-    ]  # fmt: skip
-    source.close()
-    assert list(frames) == []
-    assert source.problems[0].startswith("camera 3: gave no frames 1 times")
-
-
-def test_a_silent_camera_ends_the_run_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture("x", 0))
-    monkeypatch.setattr("edge.sources.camera.RETRY_S", 0.001)
-    monkeypatch.setattr("edge.sources.camera.GIVE_UP_S", 0.05)
-    source = CameraSource("0")
-    source.open()
-    with pytest.raises(EdgeError, match="camera 0: stopped giving frames after 0"):
-        list(source)
