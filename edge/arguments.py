@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,40 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         if not found:
             self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
         return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length above 0 in "px" or "mm"."""
+
+    number: float
+    unit: str
+
+    def pixels(self, option: str, mm_per_pixel: float | None) -> float:
+        """In px, to the two digits of the records.
+
+        Raises:
+            UsageError: it is in mm, and the scale is not known.
+        """
+        if self.unit == "px":
+            return round(self.number, 2)
+        if mm_per_pixel is None:
+            raise click.UsageError(
+                f"{option} in mm needs --mm-per-pixel or --calibration; or give it in px"
+            )
+        return round(self.number / mm_per_pixel, 2)
+
+
+class LengthArgument(click.ParamType):  # type: ignore[type-arg]
+    """A length such as 3, 3px or 0.15mm."""
+
+    name = "length"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Length:
+        """The `Length`."""
+        found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(px|mm)?", str(value).strip())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is not a length above 0 such as 3, 3px or 0.15mm", param, ctx)
+        return Length(float(found[1]), found[2] or "px")

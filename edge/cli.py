@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from edge.arguments import PathArgument, Text, Threshold
+from edge.arguments import Length, LengthArgument, PathArgument, Text, Threshold
 from edge.commands.calibrate import calibrate
 from edge.commands.sources import sources
 from edge.commands.view import view
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
+from edge.interrupts import Interrupts
 from edge.server.address import Address, AddressArgument
 from edge.source_options import SourceOptions, source_options
 from edge.terminal import Terminal, configure_logging
@@ -25,20 +23,6 @@ if TYPE_CHECKING:
     from edge.calibration.calibration import Calibration
     from edge.report import Report
     from edge.runner import Run
-
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-
-
-def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, str] | None:
-    """A length such as 3, 3px or 0.15mm as (number, "px" or "mm")."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(px|mm)?", text.strip())
-    if not found or not float(found[1]):
-        raise click.BadParameter(f"{text!r} is not a length above 0 such as 3, 3px or 0.15mm")
-    return float(found[1]), found[2] or "px"
 
 
 @click.group(invoke_without_command=True)
@@ -101,15 +85,13 @@ def _length(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 )
 @click.option(
     "--min-diameter",
-    metavar="LENGTH",
-    callback=_length,
+    type=LengthArgument(),
     help="Leave out smaller particles: of a diameter in px, such as 3, or, with --mm-per-pixel, "
     "in mm, such as 0.15mm. Of the circle of the same area.",
 )
 @click.option(
     "--max-diameter",
-    metavar="LENGTH",
-    callback=_length,
+    type=LengthArgument(),
     help="Leave out larger particles, likewise.",
 )
 @click.option(
@@ -154,8 +136,8 @@ def edge_run(
     mm_per_pixel: float | None,
     calibration_file: Path | None,
     threshold: float | None,
-    min_diameter: tuple[float, str] | None,
-    max_diameter: tuple[float, str] | None,
+    min_diameter: Length | None,
+    max_diameter: Length | None,
     policy_name: str | None,
     frames: int | None,
     seconds: float | None,
@@ -184,15 +166,15 @@ def edge_run(
     if calibration and len(given.cameras) + len(given.sources) > 1:
         raise click.UsageError("--calibration is of one camera; give one source with it")
     mm_per_pixel = calibration.mm_per_pixel if calibration else mm_per_pixel
-    min_px = _pixels("--min-diameter", min_diameter, mm_per_pixel)
-    max_px = _pixels("--max-diameter", max_diameter, mm_per_pixel)
+    min_px = min_diameter.pixels("--min-diameter", mm_per_pixel) if min_diameter else None
+    max_px = max_diameter.pixels("--max-diameter", mm_per_pixel) if max_diameter else None
     if min_px is not None and max_px is not None and min_px > max_px:
         raise click.UsageError("--min-diameter is above --max-diameter: no particle fits")
     configure_logging(verbose=verbose, as_json=log_json)
     terminal = Terminal()
     with error_handler(), contextlib.ExitStack() as opened:
         interrupts = opened.enter_context(Interrupts(terminal))
-        opened.enter_context(_exit_when_interrupted(interrupts))
+        opened.enter_context(interrupts.exiting())
         with require_extra("cpu"):
             from edge.model import load_model
             from edge.pipeline import Policy
@@ -249,14 +231,6 @@ def edge_run(
         raise SystemExit(code)
 
 
-@contextlib.contextmanager
-def _exit_when_interrupted(interrupts: Interrupts) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(interrupts.exit_code) from None
-
-
 def _follow(run: Run, interrupts: Interrupts, terminal: Terminal) -> int:
     """Iterate to the end, an error or a signal, and close the run; the exit code."""
     failed = False
@@ -282,64 +256,6 @@ def _follow(run: Run, interrupts: Interrupts, terminal: Terminal) -> int:
     return int(failed or run.truncated)
 
 
-class Interrupts:
-    """Within the block, the first signal stops the run, and the second ends it at once.
-
-    Before there is anything to lose, the first one ends the program.
-
-    Attributes:
-        received: numbers of the signals.
-    """
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._run: Run | None = None
-        self._deferred = False
-        self.received: list[int] = []
-
-    @property
-    def exit_code(self) -> int:
-        """As a shell has it."""
-        return 128 + self.received[0]
-
-    def defer(self) -> None:
-        """From now on there are files to finish: signals wait for the run."""
-        self._deferred = True
-
-    def attach(self, run: Run) -> None:
-        """The run that signals stop."""
-        self._run = run
-        if self.received:
-            self._stop(run)
-
-    def _stop(self, run: Run) -> None:
-        run.stop(signal.Signals(self.received[0]).name)
-        self._terminal.say("finishing the frame in flight; Ctrl-C again to leave it", error=True)
-
-    def _handler(self, number: int, _: object) -> None:
-        self.received.append(number)
-        if self._run is None:
-            if not self._deferred:
-                raise KeyboardInterrupt
-        elif len(self.received) == 1:
-            self._stop(self._run)
-        else:
-            self._run.cancel()
-
-    def __enter__(self) -> Interrupts:
-        # One that is ignored, as under nohup, stays so.
-        self._earlier: dict[int, Any] = {
-            number: signal.signal(number, self._handler)
-            for number in SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, previous in self._earlier.items():
-            signal.signal(number, previous)
-
-
 def _calibration(path: Path | None, mm_per_pixel: float | None) -> Calibration | None:
     """Read from its file."""
     if path is None:
@@ -350,22 +266,6 @@ def _calibration(path: Path | None, mm_per_pixel: float | None) -> Calibration |
         with require_extra("cpu"):
             from edge.calibration.calibration import Calibration
         return Calibration.read(path)
-
-
-def _pixels(
-    option: str, length: tuple[float, str] | None, mm_per_pixel: float | None
-) -> float | None:
-    """A length in px, to the two digits of the records."""
-    if length is None:
-        return None
-    number, unit = length
-    if unit == "mm":
-        if mm_per_pixel is None:
-            raise click.UsageError(
-                f"{option} in mm needs --mm-per-pixel or --calibration; or give it in px"
-            )
-        number /= mm_per_pixel
-    return round(number, 2)
 
 
 def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
