@@ -29,7 +29,7 @@ class Report:
         reason: the error, or the signal; None where there is none.
         source: as the user gave it, without user and password.
         sources: of each source its name in the records (empty where there is one only), its uri,
-            its last state (None for files), how often it was connected again, and its decoding errors.
+            its last state (None for files), how often it was connected again, its decoding errors.
         started, finished: UTC, ISO 8601.
         engine_sha256: of the engine's file.
         source_sha256: of the FP32 graph that the engine was made from.
