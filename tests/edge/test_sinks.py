@@ -232,8 +232,8 @@ def test_sqlite_holds_runs_frames_and_particles() -> None:
     )
     assert run["started"] <= run["finished"]
     rows = database.execute(
-        "SELECT f.frame, f.file, f.time_s, f.source, p.* FROM frames f JOIN particles p ON p.frame_id = f.id "
-        "ORDER BY f.id, p.rowid"
+        "SELECT f.frame, f.file, f.time_s, f.source, p.* FROM frames f JOIN particles p "
+        "ON p.frame_id = f.id ORDER BY f.id, p.rowid"
     ).fetchall()
     records = [record for one in results for record in one.records(0.05)]
     assert len(rows) == len(records) > 3
