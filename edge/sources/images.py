@@ -26,6 +26,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 # Of sensors whose values are stored in 16 bits.
 BIT_DEPTHS = (10, 12, 14, 16)
+# Whether OpenCV gives single pages of a file; that of JetPack 6 gives all at once.
+_READS_PAGES = tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 10)
 _READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 # In JPEG data, what ends a run of coded pixels: any marker but a stuffed zero or a restart.
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -194,14 +196,15 @@ def _decoded(data: bytes) -> Iterator[MatLike]:
         cv2.error: it is damaged, or no image.
     """
     buffer = np.frombuffer(data, np.uint8)
-    if data[:4] in (b"II*\0", b"MM\0*"):  # TIFF: page by page, stacks are large
+    tiff = data[:4] in (b"II*\0", b"MM\0*")
+    if tiff and _READS_PAGES:  # stacks are large
         page = 0
         while (found := cv2.imdecodemulti(buffer, _READ_FLAGS, range=(page, page + 1)))[0]:
             yield from found[1]
             page += 1
         if page:
             return
-    elif b"acTL" in data[:1024] or b"ANIM" in data[:1024]:  # animated PNG or WebP
+    elif tiff or b"acTL" in data[:1024] or b"ANIM" in data[:1024]:  # animated PNG or WebP
         found = cv2.imdecodemulti(buffer, _READ_FLAGS)
         if found[0]:
             yield from found[1]
