@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge.errors import BadArgumentError, describe, printable, require_extra
 from edge.result import Result
-from edge.sinks.database import Database, Schema
+from edge.sinks.mqtt_buffer import MqttBuffer
 from edge.sinks.sink import Sink
 from edge.sinks.uri import SinkUri, positive
 
@@ -50,17 +50,6 @@ WAIT_S = 0.5
 # order over a lost connection.
 BATCH = 50
 BUFFER_MB = 100.0
-
-BUFFER = Schema(
-    name="buffer of MQTT messages",
-    application_id=0x6D70656D,
-    version=1,
-    sql="""
-    CREATE TABLE messages (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL
-    );
-    """,
-)
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _log = logging.getLogger(__name__)
@@ -128,7 +117,7 @@ class MqttSink(Sink):
         if tls:
             self._client.tls_set_context(_tls(ca))
         self._path = buffer or Path(f"{_slug(topic)}.mqtt")
-        self._buffer = _Buffer(self._path, buffer_mb)
+        self._buffer = MqttBuffer(self._path, buffer_mb)
         self.waiting = self._buffer.count
         self._changed = threading.Condition()
         self._acks: set[int] = set()
@@ -353,56 +342,6 @@ class MqttSink(Sink):
         if problem != self._problem:
             self._problem = problem
             _log.warning("%s: %s", self.name, problem or "connected again")
-
-
-class _Buffer:
-    """Messages in an SQLite file, oldest first.
-
-    Attributes:
-        count: messages that are in it.
-    """
-
-    def __init__(self, path: Path, max_mb: float) -> None:
-        self._database = Database(path, BUFFER, exclusive=True)
-        self._max_bytes = max_mb * 1e6
-        with self._database.transaction() as connection:
-            extent = "SELECT count(*), total(length(payload)) FROM messages"
-            self.count, self._bytes = connection.execute(extent).fetchone()
-        self._taken, self._taken_sizes = 0, list[int]()
-
-    def append(self, topic: str, payload: str) -> int:
-        """Add a message; the number of oldest ones that it took the place of."""
-        data = payload.encode()
-        size, dropped = self._bytes + len(data), 0
-        with self._database.transaction() as connection:
-            insert = "INSERT INTO messages (topic, payload) VALUES (?, ?)"
-            connection.execute(insert, (topic, data))
-            oldest = "SELECT id, length(payload) FROM messages WHERE id > ? ORDER BY id LIMIT 1"
-            while size > self._max_bytes and (
-                row := connection.execute(oldest, (self._taken,)).fetchone()
-            ):
-                connection.execute("DELETE FROM messages WHERE id = ?", row[:1])
-                dropped, size = dropped + 1, size - row[1]
-        self.count, self._bytes = self.count + 1 - dropped, size
-        return dropped
-
-    def take(self, limit: int) -> list[tuple[int, str, bytes]]:
-        """Number, topic and payload of the oldest messages; they stay in the buffer."""
-        with self._database.transaction() as connection:
-            oldest = "SELECT id, topic, payload FROM messages ORDER BY id LIMIT ?"
-            rows = connection.execute(oldest, (limit,)).fetchall()
-        self._taken, self._taken_sizes = rows[-1][0], [len(payload) for *_, payload in rows]
-        return rows
-
-    def remove_taken(self) -> None:
-        """Those that were taken last."""
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM messages WHERE id <= ?", (self._taken,))
-        self.count -= len(self._taken_sizes)
-        self._bytes -= sum(self._taken_sizes)
-
-    def close(self) -> None:
-        self._database.close()
 
 
 class _Rate:
