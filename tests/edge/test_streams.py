@@ -161,6 +161,20 @@ def test_damaged_pictures_are_counted_and_logged(
     assert said == [f"{source.uri}: a frame could not be decoded (1 so far)"]
 
 
+def test_times_of_mjpeg_are_those_of_arrival(serve: Callable[..., MjpegServer]) -> None:
+    # FFmpeg would have 25 frames a second, however slowly they come.
+    def pictures(index: int) -> bytes:
+        time.sleep(0.1)
+        return jpeg(picture(index))
+
+    frames = iter(open_source(f"http://127.0.0.1:{serve(pictures).port}/video"))
+    ages_s = []
+    for _ in range(20):
+        frame = next(frames)
+        ages_s.append(time.time() - (frame.time_s or 0))
+    assert ages_s[-1] < 0.6
+
+
 def test_a_server_may_come_later_go_and_come_back(
     serve: Callable[..., MjpegServer], caplog: pytest.LogCaptureFixture
 ) -> None:
