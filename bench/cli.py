@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.latency import LatencyResult
     from bench.layers import LayersResult
     from bench.pipeline import PipelineResult
+    from bench.soak import SoakResult
 
 
 ENGINE = click.option(
@@ -44,7 +45,8 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
-    | PipelineResult,
+    | PipelineResult
+    | SoakResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
@@ -238,6 +240,20 @@ def latency(
         with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
+
+
+@bench.command()
+@click.option("--minutes", type=click.FloatRange(min=2), default=30, show_default=True)
+@JSON
+def soak(minutes: float, json_path: Path | None) -> None:
+    """Run edge-run for long while cameras, disks, the broker and viewers fail; check it all."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.soak import measure
+        result = measure(minutes, _progress)
+        _show(result, json_path)
+        if result.failed:
+            raise EdgeError(f"{len(result.failed)} failed: {'; '.join(result.failed)}")
 
 
 @bench.command()
