@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.gpu_check import GpuCheck
     from bench.latency import LatencyResult
     from bench.layers import LayersResult
+    from bench.live import LiveResult
     from bench.pipeline import PipelineResult
     from bench.soak import SoakResult
 
@@ -45,6 +46,7 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
+    | LiveResult
     | PipelineResult
     | SoakResult,
     json_path: Path | None,
@@ -240,6 +242,23 @@ def latency(
         with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60,
+    show_default=True,
+    help="Of each of the stretches.",
+)
+@JSON
+def live(seconds: float, json_path: Path | None) -> None:
+    """A live stream through edge.run and through a plain loop with OpenCV, interleaved."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.live import measure
+        _show(measure(seconds), json_path)
 
 
 @bench.command()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import os
-import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -42,14 +38,21 @@ from bench.soak_checks import (
     video_complete,
     viewers_served,
 )
+from bench.soak_records import frames_csv, jsonl_frames, sqlite_frames, video_frames
+from bench.soak_surroundings import (
+    START_TIMEOUT_S,
+    TOPIC,
+    Broker,
+    Listener,
+    free_port,
+    small_disk,
+)
 from bench.soak_viewers import HEALTHY, STALLED, Viewers
 from edge.errors import EdgeError
 from edge.server.viewers import MAX_VIEWERS
 
 ENGINE, FPS, WIDTH, HEIGHT = "quarter_mrunet", 10, 320, 240
-SMALL_DISK_MB = 512
-SAMPLE_S, START_TIMEOUT_S, END_TIMEOUT_S = 2.0, 120.0, 60.0
-TOPIC = "soak"
+SAMPLE_S, END_TIMEOUT_S = 2.0, 60.0
 # One round of faults: kind, begin and end, seconds. Between those of the source there is time for
 # the waits between its attempts, which grow until a connection lasted 30 s.
 ROUND_S = 120.0
@@ -347,7 +350,12 @@ class _Soak:
         ]
         if self._listener:
             checks.append(delivered(self._listener.frames, list(particles)))
-        if self._disk:
+        else:
+            checks.append(Check("MQTT complete and in order", None, "mosquitto is not installed"))
+        if not self._disk:
+            reason = "no file system of its own could be mounted, which takes root"
+            checks.append(Check("losses on the full disk counted", None, reason))
+        else:
             last = samples[-1].sinks
             small = jsonl_frames(self._disk.folder, "small")
             lost = last["small.jsonl"].failed
@@ -387,117 +395,6 @@ class _Soak:
         return lines
 
 
-class Broker:
-    """Mosquitto on a free port; what it knows outlives its process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._file = folder / "mosquitto.conf"
-        self._file.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nmax_queued_messages 0\n"
-            + ("user root\n" if os.geteuid() == 0 else "")
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @staticmethod
-    def program() -> str | None:
-        """Where it is installed."""
-        return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-
-    def start(self) -> None:
-        """Raises EdgeError where it does not start."""
-        self._process = subprocess.Popen(
-            [str(self.program()), "-c", str(self._file)], stderr=subprocess.DEVNULL
-        )
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline_s and self._process.poll() is None:
-            with socket.socket() as probe:
-                if not probe.connect_ex(("127.0.0.1", self.port)):
-                    return
-            time.sleep(0.05)
-        raise EdgeError("mosquitto does not start")
-
-    def stop(self) -> None:
-        """Also where it is stopped."""
-        if self._process:
-            self._process.terminate()
-            self._process.wait()
-
-
-class Listener:
-    """A subscriber whose session outlives connections.
-
-    Attributes:
-        frames: indices, in the order they came.
-    """
-
-    def __init__(self, port: int) -> None:
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self.frames: list[int] = []
-        subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, "soak-listener", clean_session=False)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe(f"{TOPIC}/frames", qos=1)
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_message = lambda _, __, message: self.frames.append(
-            json.loads(message.payload)["frame"]
-        )
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        if not subscribed.wait(START_TIMEOUT_S):
-            raise EdgeError("the MQTT broker does not answer")
-
-    def close(self) -> None:
-        """End the connection."""
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-class SmallDisk:
-    """A file system of its own, that can be filled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._filler = folder, folder / "filler"
-
-    def fill(self) -> None:
-        """To the last byte."""
-        with self._filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                for size in (1 << 20, 1 << 12):
-                    while file.write(bytes(size)) == size:
-                        pass
-
-    def empty(self) -> None:
-        """Of what filled it."""
-        self._filler.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[SmallDisk | None]:
-    """A tmpfs of `SMALL_DISK_MB`; None where none can be mounted, which takes root."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError):
-        yield None
-        return
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def processes(pid: int) -> Iterator[int]:
     """A process and all below it."""
     yield pid
@@ -505,40 +402,3 @@ def processes(pid: int) -> Iterator[int]:
         with contextlib.suppress(OSError):
             for child in (task / "children").read_text(encoding="utf-8").split():
                 yield from processes(int(child))
-
-
-def frames_csv(path: Path) -> list[tuple[int, str]]:
-    """Index and status of each row."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(int(row["frame"]), row["status"]) for row in csv.DictReader(file)]
-
-
-def sqlite_frames(path: Path) -> list[tuple[int, str, int, float]]:
-    """Index, status, particles and time of each frame, in the order they were written; of those
-    processed the particles are counted in their own table."""
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        rows = database.execute(
-            "SELECT frame, status, (SELECT count(*) FROM particles WHERE frame_id = frames.id), "
-            "time_s FROM frames ORDER BY id"
-        ).fetchall()
-    return [(int(frame), str(status), int(count), float(at)) for frame, status, count, at in rows]
-
-
-def jsonl_frames(folder: Path, stem: str) -> list[int]:
-    """The frame of each row of all files of one rotated sink."""
-    return [
-        int(json.loads(line)["frame"])
-        for path in sorted(folder.glob(f"{stem}*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-
-
-def video_frames(folder: Path) -> int:
-    """Frames that can be decoded of all movies in a folder."""
-    import av
-
-    count = 0
-    for path in folder.glob("*.mp4"):
-        with av.open(str(path)) as movie:
-            count += sum(1 for _ in movie.decode(video=0))
-    return count

@@ -173,7 +173,8 @@ def memory_slope(samples: Sequence[Sample]) -> float:
     frames = [sample.processed for sample in half]
     if len(set(frames)) < 2:
         return float("nan")
-    return round(float(np.polyfit(frames, [s.memory_mb for s in half], 1)[0]) * 1000, 4)
+    slope = float(np.polyfit(frames, [s.memory_mb for s in half], 1)[0])
+    return round(slope * 1000, 4) + 0.0  # never -0.0
 
 
 def memory_flat(samples: Sequence[Sample]) -> Check:
