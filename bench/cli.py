@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from bench.gpu_check import GpuCheck
     from bench.latency import LatencyResult
     from bench.layers import LayersResult
+    from bench.live import LiveResult
     from bench.pipeline import PipelineResult
+    from bench.soak import SoakResult
 
 
 ENGINE = click.option(
@@ -44,7 +46,9 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
-    | PipelineResult,
+    | LiveResult
+    | PipelineResult
+    | SoakResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
@@ -238,6 +242,37 @@ def latency(
         with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60,
+    show_default=True,
+    help="Of each of the stretches.",
+)
+@JSON
+def live(seconds: float, json_path: Path | None) -> None:
+    """A live stream through edge.run and through a plain loop with OpenCV, interleaved."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.live import measure
+        _show(measure(seconds), json_path)
+
+
+@bench.command()
+@click.option("--minutes", type=click.FloatRange(min=2), default=30, show_default=True)
+@JSON
+def soak(minutes: float, json_path: Path | None) -> None:
+    """Run edge-run for long while cameras, disks, the broker and viewers fail; check it all."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.soak import measure
+        result = measure(minutes, _progress)
+        _show(result, json_path)
+        if result.failed:
+            raise EdgeError(f"{len(result.failed)} failed: {'; '.join(result.failed)}")
 
 
 @bench.command()
