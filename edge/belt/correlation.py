@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Cycles per pixel: the standard deviation of the Gaussian low-pass, and the cut-off of the high-pass.
+# Cycles per pixel: the standard deviations of the Gaussian low-pass and of the high-pass.
 LOW_PASS, HIGH_PASS = 0.14, 0.012
 # Standard deviations of the correlation of unrelated pictures above which a peak is one. Of a
 # picture of 256x512 px the highest of all its values is at about 6.
