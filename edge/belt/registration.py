@@ -314,7 +314,7 @@ class Registration:
         self._step = _pair(step)
         self._shift = _pair(np.add(self._shift, step))
         # One frame may be spoilt, and the key frame good for the next; but not for ever.
-        if self._failures > 1 or self._is_far(grey):
+        if self._failures > 1 or self._is_far(grey, 2 * KEY_RANGE):
             self._replace_key(grey)
 
     def _velocity(self) -> NDArray[np.float64]:
@@ -331,10 +331,10 @@ class Registration:
             return np.zeros(2)
         return np.asarray(self.direction.shift(downweb, downweb * self._skew()))
 
-    def _is_far(self, grey: NDArray[np.uint8]) -> bool:
+    def _is_far(self, grey: NDArray[np.uint8], limit: float = KEY_RANGE) -> bool:
         assert self._key
         travelled = np.abs(np.subtract(self._shift, self._key.shift))
-        return bool((travelled > KEY_RANGE * np.asarray(grey.shape)).any())
+        return bool((travelled > limit * np.asarray(grey.shape)).any())
 
     def _replace_key(self, grey: NDArray[np.uint8]) -> None:
         assert self._key
