@@ -144,7 +144,7 @@ def test_the_size_of_chunks_bounds_the_cost() -> None:
         for width in (96, 640, 1440):
             rows = chunk_rows(engine, width)
             new = rows - overlap(engine.info.halo, engine.info.multiple)
-            assert rows <= 544
+            assert rows <= 640
             assert engine.tile_grid((rows, width)).pixels <= 1.3 * new * width
 
 
