@@ -96,7 +96,7 @@ def models() -> dict[str, Model]:
           for name in ("half_mrunet", "half_mrunet8", "quarter_mrunet8")),
     ],
 )  # fmt: skip
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(arrivals=arrivals, height=st.integers(120, 260), more=st.integers(1, 80))
 def test_maps_of_chunks_are_the_map_of_the_strip(
     name: str,
