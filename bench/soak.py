@@ -347,7 +347,7 @@ class _Soak:
             f"connections dropped"
         )
         return [
-            viewers_served([v.pictures for v in looked], beside, MAX_VIEWERS, told),
+            viewers_served([v.pictures for v in looked], beside, min(HEALTHY, MAX_VIEWERS), told),
             rate_with_viewers(rate(without), rate(beside), LEAST_RATE),
         ]
 
