@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from edge.belt_options import BeltOptions, belt_options
 from edge.commands.calibrate import calibrate
 from edge.commands.sources import sources
 from edge.commands.view import view
+from edge.engines import Backend, Device, Precision
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.interrupts import Interrupts
 from edge.server.address import Address, AddressArgument
@@ -35,6 +36,26 @@ if TYPE_CHECKING:
     default="half_mrunet",
     show_default=True,
     help="Engine file, or a shipped model: half_mrunet, half_mrunet_lite, quarter_mrunet, ...",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(get_args(Backend)),
+    default="auto",
+    show_default=True,
+    help="What runs the engine; auto is the fastest that is installed.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(get_args(Device)),
+    default="auto",
+    show_default=True,
+    help="Where it runs.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    help="bf16: compute an fp32 .onnx in bfloat16, in OpenVINO. Others must be that of the engine "
+    "file.  [default: that of the engine file]",
 )
 @click.option(
     "--trust-engine",
@@ -129,6 +150,9 @@ def edge_run(
     context: click.Context,
     given: SourceOptions,
     engine_name: str,
+    backend: Backend,
+    device: Device,
+    precision: Precision | None,
     trust_engine: bool,
     cuda: str | None,
     out: Path | None,
@@ -195,7 +219,14 @@ def edge_run(
 
             reader = given.open()
         opened.callback(reader.close)
-        model = load_model(engine_name, trust=trust_engine, cuda=cuda)
+        model = load_model(
+            engine_name,
+            backend=backend,
+            device=device,
+            precision=precision,
+            trust=trust_engine,
+            cuda=cuda,
+        )
         opened.callback(model.close)
         terminal.say(f"{model.name} on {model.device}")
         model.particle_filter(threshold, min_px, max_px)  # before any file is made

@@ -7,13 +7,13 @@ import math
 import threading
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engines import engine_path, open_engine
+from edge.engines import Backend, Device, Precision, engine_path, open_engine
 from edge.engines.engine import Engine, Session, infer
 from edge.errors import BadArgumentError
 from edge.frame import Frame
@@ -124,23 +124,29 @@ class Model:
 def load_model(
     name: str | PathLike[str] = "half_mrunet",
     *,
-    device: Literal["auto", "cpu", "gpu"] = "auto",
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: Precision | None = None,
     trust: bool = False,
     cuda: str | None = None,
 ) -> Model:
     """A shipped model by name, or an engine file (.onnx, .trt).
 
     Args:
-        device: "auto" is the fastest that is there.
+        backend, device: "auto" is the fastest that is there.
+        precision: None is that of the file, which all but bf16 must agree with: OpenVINO computes
+            an fp32 .onnx in bf16 where that is asked for.
         trust: load a .trt without a sidecar that verifies it; such a file can run code.
         cuda: the package with the CUDA bindings for a .trt; None is the first installed.
 
     Raises:
-        BadArgumentError: there is no such name or file.
+        BadArgumentError: there is no such name or file, or it does not run so.
         EdgeError: the file is damaged, its backend is not installed, it was built for another
             machine, or there is no such device.
     """
-    engine = open_engine(str(name), device=device, trust=trust, cuda=cuda)
+    engine = open_engine(
+        str(name), backend=backend, device=device, precision=precision, trust=trust, cuda=cuda
+    )
     return Model(engine, engine_path(str(name)))
 
 

@@ -13,7 +13,7 @@ from edge.files import write_json
 
 PACKAGES = (
     "microplastic-edge", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime",
-    "onnxruntime-gpu", "tensorrt", "tensorrt-rtx",
+    "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx",
 )  # fmt: skip
 Ended = Literal["complete", "limit", "truncated", "interrupted", "failed"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from edge.arguments import PathArgument, Text
-from edge.engines import engine_path, shipped
+from edge.engines import WEIGHTS, Precision, engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
 
@@ -58,8 +59,9 @@ def export_trt() -> None:
 @click.argument("source", type=Text())
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    help="[default: fp16, or what an .onnx is already]",
+    type=click.Choice(get_args(Precision)),
+    help="bf16 is for OpenVINO: the .onnx stays in fp32, and is verified as edge-run computes it.  "
+    "[default: fp16, or what an .onnx is already]",
 )
 @click.option(
     "--calibration",
@@ -140,11 +142,15 @@ def build(
     """
     path = shipped().get(source, Path(source))
     if out is None:
-        out = Path(f"{source}.trt") if source in shipped() else path.with_suffix(".trt")
+        out = path.with_suffix(".trt")
+        if out.resolve().parent == WEIGHTS.resolve():
+            out = Path(out.name)
     if out.suffix not in (".trt", ".onnx"):
         raise click.UsageError(f"{out}: must end in .trt or .onnx")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder")
+    if out.resolve().parent == WEIGHTS.resolve():
+        raise click.UsageError(f"{out}: would lie among the shipped models; name another folder")
     if out.resolve() == path.resolve():
         raise click.UsageError(f"{out}: is the source itself; name another file with --out")
     for_plans = {
@@ -157,6 +163,8 @@ def build(
     for option, value in for_plans.items():
         if out.suffix == ".onnx" and value:
             raise click.UsageError(f"an .onnx runs on any device and tile: leave out {option}")
+    if precision == "bf16" and out.suffix == ".trt":
+        raise click.UsageError("bf16 is for OpenVINO, on a CPU: give --out X.onnx")
     if triton and target == "rtx":
         raise click.UsageError("Triton serves TensorRT and ONNX, not TensorRT-RTX")
     with error_handler():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 
 from edge import tiling
 from edge.engines import open_engine
-from edge.engines.engine import OUTPUT, EngineInfo
+from edge.engines.engine import OUTPUT, Engine, EngineInfo
+from edge.engines.openvino import OpenVinoEngine
 from edge.engines.profile import Profile
-from edge.engines.sidecar import Sidecar, sha256, sidecar_path
+from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
 from edge.engines.variant import TensorRtVariant
-from edge.errors import BadArgumentError, EdgeError, require_extra
+from edge.errors import BadArgumentError, EdgeError, MissingExtraError, require_extra
 from edge.files import atomic_write
 from edge.gpu import find_gpu
 from export.build import build_engine, targets_of
@@ -34,11 +37,13 @@ from train.models.registry import MODELS
 from train.models.spec import ModelSpec
 
 # Largest drop of r.w. F1 allowed by default.
-MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
+MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "bf16": 0.01, "int8": 0.01}
 # Tiles that a planned batch holds at most: enough to fill a GPU, and a bound to its memory.
 MAX_BATCH = 4
 # Crops that an engine is run on where there is a GPU, each as large as its tiles.
 DEVICE_CROPS = 8
+# Runs of one crop whose median is told, of each runtime.
+TIMED_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,14 @@ def export(
     The sidecar and the model card are written beside it.
 
     Args:
-        precision: fp32, fp16 or int8; None is what the file has already, else fp16.
+        precision: fp32, fp16, bf16 or int8; None is what the file has already, else fp16. In bf16
+            an .onnx stays in FP32, and OpenVINO, which must be installed, computes in bf16.
         photos: to calibrate INT8 on, and to measure on.
         max_drop: of r.w. F1; None is `MAX_DROP`.
         on_progress: called with each step as it begins.
 
     Raises:
+        BadArgumentError: a file that would be overwritten is not of such an export.
         EdgeError: the file is damaged or not ours, the graph or engine cannot be made, or it
             differs too much from float32; nothing is written.
         OSError: the files cannot be written; earlier ones stay.
@@ -172,6 +179,7 @@ def export(
     def reference(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return hook.run(tiles)[OUTPUT]
 
+    check_overwritten(out, network.info)
     evaluator = Evaluator(crops.held_out, reference, network.info.threshold_u8)
     graph = _graph(network, source.precision, precision, crops, evaluator, max_drop, on_progress)
     notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
@@ -181,10 +189,12 @@ def export(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         graph_file = folder / "model.onnx" if target else temporary
         graph_file.write_bytes(graph.model.SerializeToString())
-        engine = open_engine(str(graph_file))
+        on_onnxruntime = open_engine(str(graph_file), backend="onnxruntime")
+        on_openvino = None if target else _in_openvino(graph_file, precision)
         runs: dict[str, Inference] = {"torch, fp32": network.torch} if network.torch else {}
-        if precision != "fp32":
+        if precision in ("fp16", "int8"):
             runs[f"{precision}, FP16 emulation"] = fp16_emulator(graph.model)
+        engine = on_openvino if on_openvino and precision == "bf16" else on_onnxruntime
         runs[f"{precision}, {engine.device}"] = engine.run
         on_progress("evaluating")
         verification = Verification(
@@ -197,6 +207,14 @@ def export(
             comparisons=[evaluator.compare(name, run) for name, run in runs.items()],
         )
         verification.check(precision)
+        if on_openvino:
+            notes += _compare_openvino(on_openvino, engine, verification, evaluator, precision)
+        if on_openvino and precision in ("bf16", "int8"):
+            timed = {"fp32 in ONNX Runtime": reference}
+            if precision == "int8":
+                timed["int8 in ONNX Runtime"] = on_onnxruntime.run
+            timed[f"{precision} in OpenVINO"] = on_openvino.run
+            notes.append(_times(timed, crops.held_out[0].image))
         sidecar = Sidecar(
             info=network.info,
             precision=precision,
@@ -238,6 +256,79 @@ def export(
             sidecar.write(described)
             card.write_text(model_card(network.spec, sidecar, verification, notes), "utf-8")
     return Export(sidecar, verification, notes)
+
+
+def check_overwritten(out: Path, info: EngineInfo) -> None:
+    """Check that nothing but an earlier export of the same network is overwritten.
+
+    Raises:
+        BadArgumentError: `out`, or what would lie beside it, is another file.
+    """
+    there = [path for path in (out, sidecar_path(out), card_path(out)) if path.exists()]
+    if not there:
+        return
+    try:
+        earlier = read_sidecar(out, trust=not out.exists()).info.model
+    except EdgeError:
+        raise BadArgumentError(
+            f"{there[0]}: is there already and not from export-trt: name another file with --out"
+        ) from None
+    if earlier != info.model:
+        raise BadArgumentError(
+            f"{out}: is there already, and of {earlier}, not {info.model}: name another file with "
+            f"--out"
+        )
+
+
+def _in_openvino(path: Path, precision: str) -> Engine | None:
+    """What `edge-run` runs an .onnx in where OpenVINO is installed; None where it is not.
+
+    Raises:
+        EdgeError: bf16 is asked for, and not to be had.
+    """
+    try:
+        # It computes FP16 files in FP32.
+        return OpenVinoEngine(path, "fp32" if precision == "fp16" else precision)
+    except MissingExtraError:
+        if precision == "bf16":
+            raise
+        return None
+
+
+def _compare_openvino(
+    on_openvino: Engine,
+    compared: Engine,
+    verification: Verification,
+    evaluator: Evaluator,
+    precision: str,
+) -> list[str]:
+    """Add the comparison of OpenVINO, unless it is the engine `compared`; what to say of it.
+
+    That it loses too much there fails no export: ONNX Runtime runs the same file.
+    """
+    if on_openvino is compared:
+        return []
+    found = evaluator.compare(f"{precision}, {on_openvino.device}", on_openvino.run)
+    verification.comparisons.append(found)
+    if found.drop <= verification.max_drop:
+        return []
+    return [
+        f"in OpenVINO it costs {found.drop:.4f} r.w. F1, more than the {verification.max_drop} "
+        f"allowed: edge-run runs it in ONNX Runtime"
+    ]
+
+
+def _times(runs: Mapping[str, Inference], crop: NDArray[np.uint8]) -> str:
+    """How long each takes for one crop (H,W,3), the runs interleaved."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(TIMED_RUNS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(crop[None])
+            seconds[name].append(time.perf_counter() - start)
+    found = ", ".join(f"{name} {median(taken) * 1e3:.0f} ms" for name, taken in seconds.items())
+    height, width = crop.shape[:2]
+    return f"a crop of {height}x{width} px, median of {TIMED_RUNS}: {found}"
 
 
 def _on_device(
@@ -309,7 +400,7 @@ def _graph(
     details: dict[str, Any] = {}
     notes: list[str] = []
     model = network.model
-    if found != precision:
+    if found != precision and precision != "bf16":
         if precision == "fp16":
             model = fp16(model)
         else:

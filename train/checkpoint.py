@@ -16,9 +16,15 @@ from torch import Tensor, nn
 from edge.engines import WEIGHTS
 from edge.errors import BadArgumentError, EdgeError
 from edge.files import atomic_write
+from train.foreign import foreign_content, foreign_file
 from train.models.growth import grow_units
 from train.models.registry import build, parse
 from train.models.spec import ModelSpec, MultiResSpec
+
+OTHER_TOOLS = (
+    "this toolkit runs its own networks: train one with 'train fit', or fine-tune a shipped one "
+    "with 'train fit --init half_mrunet'"
+)
 
 
 @dataclass(frozen=True)
@@ -137,12 +143,16 @@ def load(path: Path) -> Checkpoint:
     except OSError:
         raise
     except Exception as error:  # of bytes that are no pickle, the unpickler raises nearly anything
+        if what := foreign_file(path):
+            raise EdgeError(f"{path}: is {what}; {OTHER_TOOLS}") from None
         raise EdgeError(f"{path}: not a checkpoint that is safe to load; {advice}") from error
     try:
         content["spec"] = parse(content["spec"], str(path))
         content["normalisation"] = Normalisation(**content["normalisation"])
         checkpoint = Checkpoint(**content)
     except (TypeError, KeyError):
+        if what := foreign_content(content):
+            raise EdgeError(f"{path}: is {what}; {OTHER_TOOLS}") from None
         raise EdgeError(f"{path}: not one of our checkpoints; {advice}") from None
     expected = {name: tensor.shape for name, tensor in build(checkpoint.spec).state_dict().items()}
     found = {name: tensor.shape for name, tensor in checkpoint.weights.items()}

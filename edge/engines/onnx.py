@@ -1,4 +1,4 @@
-"""Engines in ONNX Runtime: TensorRT, CUDA, OpenVINO or CPU, whichever is there first."""
+"""Engines in ONNX Runtime: its TensorRT, CUDA or CPU provider, whichever is there first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from edge.errors import EdgeError, describe, out_of_memory, require_extra
 PROVIDERS = (
     "TensorrtExecutionProvider",
     "CUDAExecutionProvider",
-    "OpenVINOExecutionProvider",
     "CPUExecutionProvider",
 )
 ON_GPU, ON_CPU = PROVIDERS[:2], PROVIDERS[-1:]

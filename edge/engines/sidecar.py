@@ -26,7 +26,7 @@ class Sidecar:
 
     Attributes:
         info: what the runtime must know.
-        precision: fp32, fp16 or int8.
+        precision: fp32, fp16, bf16 (of an .onnx, whose graph is in FP32) or int8.
         engine_sha256: of the file beside which this one lies.
         onnx_sha256: of the graph that an engine was built from.
         checkpoint_sha256: of the .pt it came from; None for one that came from an .onnx.
