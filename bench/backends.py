@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.networks import BenchNetwork
 from bench.torch_engine import TorchEngine
 from edge.engines.engine import Engine
 from edge.engines.onnx import PROVIDERS, OnnxEngine
+from edge.engines.openvino import OpenVinoEngine
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, sha256, sidecar_path
 from edge.engines.tensorrt import TensorRtEngine
@@ -109,6 +111,10 @@ def find_backends() -> tuple[list[Backend], dict[str, str]]:
             present.append(Backend(name, "onnx", PRECISIONS, opener))
         else:
             unavailable[name] = f"this ONNX Runtime has no {provider}"
+    if importlib.util.find_spec("openvino"):
+        present.append(Backend("OpenVINO", "onnx", ("fp32", "int8"), _openvino))
+    else:
+        unavailable["OpenVINO"] = "it is not installed: pip install '.[openvino]'"
     for key in VARIANTS:
         try:
             variant = open_variant(key)
@@ -130,6 +136,10 @@ def _torch(compiled: bool, precision: str) -> Callable[[Path], Engine]:
 
 def _onnx(provider: str, _: str) -> Callable[[Path], Engine]:
     return functools.partial(OnnxEngine, providers=(provider,))
+
+
+def _openvino(precision: str) -> Callable[[Path], Engine]:
+    return functools.partial(OpenVinoEngine, precision=precision)
 
 
 def _cannot_compile() -> str:

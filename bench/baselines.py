@@ -26,8 +26,8 @@ from sahi.prediction import ObjectPrediction
 from bench.sampling import Samples, interleaved
 from bench.tables import table
 from edge import tiling
-from edge.engines import shipped
-from edge.engines.engine import INPUT, OUTPUT, infer
+from edge.engines import engine_path, open_engine, shipped
+from edge.engines.engine import INPUT, OUTPUT, Engine, infer
 from edge.engines.onnx import OnnxEngine
 from edge.particles import Particle, find_particles, particle_mask
 from edge.stage_timer import StageTimer
@@ -45,8 +45,13 @@ Finder = Callable[[NDArray[np.uint8], list[int], list[int]], list[ObjectPredicti
 PROVIDERS = ("CPUExecutionProvider",)
 OURS, OUR_PARTICLES = "ours", "ours, and the particles of the map"
 CROPS, SAHI = "crops, ONNX Runtime", "SAHI"
+ONNX_RUNTIME, OPENVINO = "our tiles, ONNX Runtime fp32", "our tiles, OpenVINO f32"
 # How many times as fast ours shall be: as the crops for a frame, as SAHI but for the network.
 FRAME_TARGET, TILING_TARGET = 1.6, 5.0
+# How many times as long ours may take as OpenVINO on our tiles.
+OPENVINO_TARGET = 1.0
+# What other engine files are called where `edge-run` chooses.
+AUTO = ", as edge-run runs it"
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,16 @@ class BaselinesResult:
 
     In `frame`, a loop runs each tile alone, from `tiling.split` to `tiling.stitch`:
 
-    - ours: `OnnxEngine.frames`, the `tiles` with the fewest pixels;
+    - ours: the engine that `edge-run` chooses, on the `tiles` with the fewest pixels;
+    - our tiles, ONNX Runtime: `OnnxEngine`, on its own;
     - ONNX Runtime with default options, and eager torch: the paper's `crops`;
     - OpenVINO, compiled for the tile's shape, in float32 and in what it chooses itself if that is
       another: the crops, and our tiles;
     - SAHI: `get_sliced_prediction` with its default merging, on slices of the crops' size that
       overlap by the least of the crops' overlaps, with that ONNX Runtime. Objects are the
-      8-connected pixels at the engine's threshold, as polygons.
+      8-connected pixels at the engine's threshold, as polygons;
+    - each of the other engine files: as `edge-run` runs it, in `OnnxEngine`, and compiled by
+      OpenVINO for the shape of its tiles.
 
     In `tiling`, what the network says is known beforehand, and no method spends time on it:
 
@@ -92,10 +100,12 @@ class BaselinesResult:
     - SAHI, and the objects of the maps: that, finding the objects in the given map of each slice.
 
     Attributes:
+        device: where ours runs, in words.
         tiles, crops: such as "9 x 528x528", px.
     """
 
     model: str
+    device: str
     side: int
     tiles: str
     crops: str
@@ -109,15 +119,25 @@ class BaselinesResult:
         crops, sahi = frame[CROPS], alone[SAHI]
         to_particles = sahi.ms["p50"] / alone[OUR_PARTICLES].ms["p50"]
         met = crops.ratio >= FRAME_TARGET and crops.max_abs_difference in (0, 1)
+        over_openvino = 1 / frame[OPENVINO].ratio
+        today = frame[ONNX_RUNTIME].ratio
+        others = [
+            f"{name.removesuffix(AUTO)}: {row.ratio / today:.2f} of the time of the {ONNX_RUNTIME}."
+            for name, row in frame.items()
+            if name.endswith(AUTO)
+        ]
         return "\n\n".join(
             (
-                f"{self.model}, a frame of {self.side}x{self.side} px; ours: {self.tiles}, "
-                f"crops: {self.crops}",
+                f"{self.model}, a frame of {self.side}x{self.side} px; ours: {self.tiles} in "
+                f"{self.device}, crops: {self.crops}",
                 _table("frame", self.frame),
                 _table("cutting and stitching alone", self.tiling),
                 f"A frame: ours is {crops.ratio:.2f} times as fast as the {CROPS}, "
                 f"max abs difference {crops.max_abs_difference} (targets {FRAME_TARGET} and 1): "
                 f"{_met(met)}.",
+                f"A frame: ours takes {over_openvino:.2f} of the time of the {OPENVINO} (target "
+                f"{OPENVINO_TARGET}): {_met(over_openvino <= OPENVINO_TARGET)}.",
+                *others,
                 f"Cutting and stitching: ours is {sahi.ratio:.1f} times as fast as {SAHI} (target "
                 f"{TILING_TARGET}; {to_particles:.1f} with the particles of the map): "
                 f"{_met(sahi.ratio >= TILING_TARGET)}.",
@@ -153,11 +173,14 @@ def _table(title: str, rows: Sequence[BaselineRow]) -> str:
     return table(head, cells)
 
 
-def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> BaselinesResult:
+def measure(
+    model: str, limit_s: float, others: Sequence[str] = (), *, side: int = 1440, tile: int = 512
+) -> BaselinesResult:
     """Time every method, interleaved, each for at most `limit_s` seconds a table.
 
     Args:
         model: a float32 .onnx file of a network of the registry, or the shipped one of that name.
+        others: .onnx files of ours, such as of it in INT8, or names of shipped ones.
         side: of a rendered frame with 80 particles, px; more than `tile`.
         tile: side of the crops, px.
 
@@ -179,12 +202,11 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
         return _objects(run(piece[None])[0, 0], info.threshold_u8, corner, hw)
 
     in_torch = EngineGraph(from_onnx(graph, info)).eval()
-    with (
-        contextlib.closing(OnnxEngine(path, PROVIDERS)) as engine,
-        engine.session(image.shape[:2], 1, StageTimer()) as ours_session,
-    ):
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(contextlib.closing(open_engine(str(path), device="cpu")))
         methods: dict[str, Callable[[], Map | Objects]] = {
-            OURS: lambda: infer(ours_session, image),
+            OURS: _framing(stack, engine, image),
+            ONNX_RUNTIME: _framing(stack, OnnxEngine(path, PROVIDERS), image),
             CROPS: lambda: _map(image, crops, run),
             "crops, torch": lambda: _map(image, crops, in_torch.run),
             SAHI: lambda: _sahi(image, crops, find),
@@ -192,9 +214,13 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
         for name, layout in (("crops", crops), ("our tiles", ours)):
             for precision, compiled in _openvino(path, layout.tile_hw).items():
                 methods[f"{name}, OpenVINO {precision}"] = _mapping(image, layout, compiled)
+        for other in others:
+            methods |= _other(stack, engine_path(other), image)
         frame = _rows(methods, limit_s, info.threshold_u8)
+        device = engine.device
     return BaselinesResult(
         model=model,
+        device=device,
         side=side,
         tiles=_size(ours),
         crops=_size(crops),
@@ -203,6 +229,28 @@ def measure(model: str, limit_s: float, side: int = 1440, tile: int = 512) -> Ba
             _tiling_alone(image, ours, crops, run, info.threshold_u8), limit_s, info.threshold_u8
         ),
     )
+
+
+def _framing(
+    stack: contextlib.ExitStack, engine: Engine, image: NDArray[np.uint8]
+) -> Callable[[], Map]:
+    """Runs the frame through a session of `engine`, which stays open as long as `stack`."""
+    session = stack.enter_context(engine.session(image.shape[:2], 1, StageTimer()))
+    return lambda: infer(session, image)
+
+
+def _other(
+    stack: contextlib.ExitStack, path: Path, image: NDArray[np.uint8]
+) -> dict[str, Callable[[], Map]]:
+    """The methods of another engine file."""
+    engine = stack.enter_context(contextlib.closing(open_engine(str(path), device="cpu")))
+    layout = engine.tile_grid(image.shape[:2])
+    compiled = _openvino(path, layout.tile_hw)["f32"]
+    return {
+        f"{path.stem}{AUTO}": _framing(stack, engine, image),
+        f"{path.stem}, ONNX Runtime": _framing(stack, OnnxEngine(path, PROVIDERS), image),
+        f"{path.stem}, OpenVINO": _mapping(image, layout, compiled),
+    }
 
 
 def _tiling_alone(

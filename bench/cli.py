@@ -206,13 +206,20 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
     show_default=True,
     help="Seconds that the runs of each baseline may take.",
 )
+@click.option(
+    "--also",
+    "others",
+    multiple=True,
+    metavar="FILE",
+    help="Another .onnx to time on the frame, such as one in INT8. Repeatable.",
+)
 @JSON
-def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
+def baselines(model: str, limit_s: float, others: tuple[str, ...], json_path: Path | None) -> None:
     """Compare a frame with baselines: SAHI, a loop over 16 crops, torch, OpenVINO."""
     with error_handler():
         with require_extra("peers"):
             from bench.baselines import measure
-        _show(measure(model, limit_s), json_path)
+        _show(measure(model, limit_s, others), json_path)
 
 
 @bench.command()

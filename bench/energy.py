@@ -12,6 +12,7 @@ from bench.power import open_meter
 from edge.engines import open_engine
 from edge.engines.engine import infer
 from edge.engines.onnx import OnnxEngine
+from edge.engines.openvino import OpenVinoEngine
 from edge.errors import EdgeError
 from edge.stage_timer import StageTimer
 from train.data.synth import scene
@@ -70,7 +71,10 @@ def measure(engine_name: str, seconds: float, side: int = 1440) -> EnergyResult:
     with meter.measure() as idle:
         time.sleep(IDLE_S)
     with contextlib.closing(open_engine(engine_name)) as engine:
-        if meter.gpu_only and isinstance(engine, OnnxEngine) and not engine.on_gpu:
+        on_cpu = isinstance(engine, OpenVinoEngine) or (
+            isinstance(engine, OnnxEngine) and not engine.on_gpu
+        )
+        if meter.gpu_only and on_cpu:
             raise EdgeError(
                 f"{engine_name}: runs on the CPU, but only the graphics card's energy is "
                 f"measurable here; install onnxruntime-gpu or give a .trt engine"

@@ -178,7 +178,9 @@ def _measure_group(
                     )
                 except EdgeError as error:
                     failed[name] = str(error)
-        reference = stack.enter_context(contextlib.closing(open_engine(REFERENCE)))
+        reference = stack.enter_context(
+            contextlib.closing(open_engine(REFERENCE, backend="onnxruntime"))
+        )
         with contextlib.ExitStack() as opened:
             tasks: dict[str, Callable[[], object]] = {
                 name: opened.enter_context(_tiles(subject, 1, folder))

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,15 @@ from train.data.synth import Scene, scene, write_photos
 
 # A suite that runs in the background ignores it, and so does every command it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where compiled networks are kept meanwhile, also by other processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 def write_rgb(path: Path, image: NDArray[np.uint8]) -> Path:

@@ -13,8 +13,8 @@ ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
 EDGE_WHERE_USED = EDGE_AT_TOP | {
-    "av", "cuda", "genicam", "harvesters", "onnxruntime", "paho", "prometheus_client", "pycuda",
-    "pynvml", "supervision",
+    "av", "cuda", "genicam", "harvesters", "onnxruntime", "openvino", "paho", "prometheus_client",
+    "pycuda", "pynvml", "supervision",
 }  # fmt: skip
 # edge/server is imported where a page is served, and only there.
 EDGE_SERVER = {"starlette", "uvicorn"}
@@ -93,7 +93,10 @@ from {module} import {function}
         ("cv2", "edge.cli", "edge_run", ["edge-run", "--source", "x.png"], "cpu"),
         ("av", "edge.cli", "edge_run", ["edge-run", "--source", "rtsp://127.0.0.1/x"], "live"),
         ("harvesters", "edge.cli", "edge_run", ["edge-run", "--source", "genicam:0"], "genicam"),
-        ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO"], "cpu"),
+        ("onnxruntime", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--backend",
+                                                 "onnxruntime"], "cpu"),
+        ("openvino", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--backend",
+                                              "openvino"], "openvino"),
         ("av", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
                                         "quarter_mrunet", "--sink", "video:x.mp4"], "live"),
         ("paho", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,7 @@ class OpenVinoEngine(TiledEngine):
     def __init__(self, path: Path, precision: str = "fp32") -> None:
         with require_extra("openvino"):
             import openvino
-        core = openvino.Core()
+        core = _core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and "BF16" not in capabilities:
             raise EdgeError("this CPU does not compute in bfloat16; give --precision fp32")
@@ -84,6 +85,22 @@ class OpenVinoEngine(TiledEngine):
             raise EdgeError(f"the engine failed in OpenVINO: {reason}") from error
 
 
+@functools.cache
+def _core() -> Any:
+    """The one of this process.
+
+    OpenVINO gives the thread that loads its CPU plugin a stack for signals, and takes it back with
+    the plugin. Of several, in the main thread, it gives back one that is gone: Ctrl-C would be a
+    segmentation fault.
+    """
+    import openvino
+
+    core = openvino.Core()
+    with ThreadPoolExecutor(1) as other_thread:
+        other_thread.submit(core.get_property, "CPU", "FULL_DEVICE_NAME").result()
+    return core
+
+
 def _read(path: Path) -> Any:
     """The network of an .onnx file; `Core.read_model` would try a damaged one as any format."""
     from openvino.frontend import FrontEndManager
@@ -111,10 +128,7 @@ def _compile(core: Any, network: Any, settings: dict[str, Any], cached: Path) ->
         digest, compiled = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
         if hashlib.sha256(compiled).digest() == digest:
             return core.import_model(compiled, "CPU", settings)
-    # OpenVINO gives the thread that compiles a stack for signals, and takes back those of several
-    # networks in the wrong order: in the main thread, Ctrl-C would then be a segmentation fault.
-    with ThreadPoolExecutor(1) as other_thread:
-        result = other_thread.submit(core.compile_model, network, "CPU", settings).result()
+    result = core.compile_model(network, "CPU", settings)
     # Without it the next start takes longer, which is no reason to end this one.
     with contextlib.suppress(OSError):
         cached.parent.mkdir(parents=True, exist_ok=True)

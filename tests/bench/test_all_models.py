@@ -53,6 +53,7 @@ def test_every_backend_here_is_measured_or_unavailable_with_a_reason(report: Rep
         "ONNX Runtime CPU",
         "ONNX Runtime CUDA",
         "ONNX Runtime Tensorrt",
+        "OpenVINO",
         "TensorRT",
         "TensorRT-RTX",
     }

@@ -8,13 +8,22 @@ import pytest
 pytest.importorskip("openvino", reason="needs the extra 'peers'")
 pytest.importorskip("sahi", reason="needs the extra 'peers'")
 
-from bench.baselines import CROPS, OURS, SAHI, BaselineRow, BaselinesResult, measure
+from bench.baselines import (
+    CROPS,
+    ONNX_RUNTIME,
+    OPENVINO,
+    OURS,
+    SAHI,
+    BaselineRow,
+    BaselinesResult,
+    measure,
+)
 from edge.errors import EdgeError
 
 
 @pytest.fixture(scope="module")
 def result() -> BaselinesResult:
-    return measure("quarter_mrunet", limit_s=0.05, side=256, tile=96)
+    return measure("quarter_mrunet", 0.05, ["half_mrunet_lite"], side=256, tile=96)
 
 
 def _by_name(rows: list[BaselineRow]) -> dict[str, BaselineRow]:
@@ -28,14 +37,17 @@ def test_every_method_agrees_in_float32(result: BaselinesResult) -> None:
     exact = [
         row
         for row in result.frame
-        if row.max_abs_difference is not None and not row.name.endswith("bf16")
+        if row.max_abs_difference is not None
+        and not row.name.endswith("bf16")
+        and "lite" not in row.name
     ]
     assert [row.name for row in exact] == [
         OURS,
+        ONNX_RUNTIME,
         CROPS,
         "crops, torch",
         "crops, OpenVINO f32",
-        "our tiles, OpenVINO f32",
+        OPENVINO,
     ]
     for row in exact:
         assert row.max_abs_difference <= 1, row.name
@@ -62,6 +74,10 @@ def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
     assert "16 x 96x96" in text
     for row in (*result.frame, *result.tiling):
         assert f"| {row.name} " in text
+    assert "in OpenVINO" in text
+    lite = _by_name(result.frame)["half_mrunet_lite, as edge-run runs it"]
+    part = lite.ratio / _by_name(result.frame)[ONNX_RUNTIME].ratio
+    assert f"half_mrunet_lite: {part:.2f} of the time of the {ONNX_RUNTIME}" in text
 
     def verdicts(ratio: float, grey_levels: int) -> list[bool]:
         rows = [
@@ -69,7 +85,9 @@ def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
             for row in result.frame
         ]
         ends = replace(result, frame=rows).describe().splitlines()
-        return [line.endswith(": met.") for line in ends if line.endswith("met.")]
+        verdicts = [line.endswith(": met.") for line in ends if line.endswith("met.")]
+        assert len(verdicts) == 3
+        return [verdicts[0], verdicts[2]]
 
     assert verdicts(1.6, 1) == [True, True]
     assert verdicts(1.59, 0) == [False, True]
@@ -78,7 +96,7 @@ def test_the_text_says_whether_targets_are_met(result: BaselinesResult) -> None:
 
 def test_a_missing_file_is_one_sentence() -> None:
     with pytest.raises(EdgeError, match="absent: no such file"):
-        measure("absent", limit_s=0.05)
+        measure("absent", 0.05)
 
 
 def test_signals_arrive_after_openvino_ran(result: BaselinesResult) -> None:

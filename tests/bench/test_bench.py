@@ -34,7 +34,7 @@ def test_the_machine_is_named() -> None:
         ("matplotlib", ["layers"], "bench"),
         ("torch", ["accuracy", "data"], "bench"),
         ("tabulate", ["gpu-check"], "bench"),
-        ("openvino", ["baselines"], "peers"),
+        ("sahi", ["baselines"], "peers"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(

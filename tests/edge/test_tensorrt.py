@@ -72,7 +72,9 @@ def photo(seed: int, height: int, width: int) -> np.ndarray:
 def expected(info: EngineInfo, image: np.ndarray) -> np.ndarray:
     """The same tiles through ONNX Runtime, split and stitched on the host."""
     layout = tiling.fixed_tile_grid(image.shape[:2], TILE, multiple=info.multiple, halo=info.halo)
-    session = TiledSession(layout, open_engine("quarter_mrunet").run, StageTimer())
+    session = TiledSession(
+        layout, open_engine("quarter_mrunet", backend="onnxruntime").run, StageTimer()
+    )
     session.submit(image)
     return session.result()
 
@@ -101,7 +103,8 @@ def tiles_are_those_of_onnx_runtime(folder: str) -> None:
     use_stand_in()
     tiles = np.stack([photo(seed, *TILE) for seed in range(3)])
     with contextlib.closing(open_engine(str(written(Path(folder))))) as engine:
-        assert np.array_equal(engine.run(tiles), open_engine("quarter_mrunet").run(tiles))
+        reference = open_engine("quarter_mrunet", backend="onnxruntime")
+        assert np.array_equal(engine.run(tiles), reference.run(tiles))
 
 
 def another_thread_may_run_it(folder: str) -> None:
