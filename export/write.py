@@ -90,11 +90,13 @@ class ExportSource:
     """A file to export, as far as it is known without tracing.
 
     Attributes:
+        model: key of the network.
         precision: of its graph; fp32 for a checkpoint.
         network: makes its graph; slow where torch must be traced.
     """
 
     path: Path
+    model: str
     multiple: int
     halo: int
     precision: str
@@ -164,6 +166,7 @@ def export(
     if target:
         targets_of(target.variant, find_gpu(), target.compute_capabilities)
     source = open_source(path)
+    check_overwritten(out, source.model)
     profile = None
     if target:
         profile = planned_profile(
@@ -179,7 +182,6 @@ def export(
     def reference(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return hook.run(tiles)[OUTPUT]
 
-    check_overwritten(out, network.info)
     evaluator = Evaluator(crops.held_out, reference, network.info.threshold_u8)
     graph = _graph(network, source.precision, precision, crops, evaluator, max_drop, on_progress)
     notes = [*(f"skipped {sentence}" for sentence in crops.skipped), *graph.notes]
@@ -258,8 +260,8 @@ def export(
     return Export(sidecar, verification, notes)
 
 
-def check_overwritten(out: Path, info: EngineInfo) -> None:
-    """Check that nothing but an earlier export of the same network is overwritten.
+def check_overwritten(out: Path, model: str) -> None:
+    """Check that nothing but an earlier export of the network `model` is overwritten.
 
     Raises:
         BadArgumentError: `out`, or what would lie beside it, is another file.
@@ -273,10 +275,9 @@ def check_overwritten(out: Path, info: EngineInfo) -> None:
         raise BadArgumentError(
             f"{there[0]}: is there already and not from export-trt: name another file with --out"
         ) from None
-    if earlier != info.model:
+    if earlier != model:
         raise BadArgumentError(
-            f"{out}: is there already, and of {earlier}, not {info.model}: name another file with "
-            f"--out"
+            f"{out}: is there already, and of {earlier}, not {model}: name another file with --out"
         )
 
 
@@ -356,7 +357,9 @@ def open_source(path: Path) -> ExportSource:
     if path.suffix == ".onnx":
         model, info = read_graph(path)
         network = SourceNetwork(model, info, MODELS.get(info.model), None, None)
-        return ExportSource(path, info.multiple, info.halo, precision_of(model), lambda: network)
+        return ExportSource(
+            path, info.model, info.multiple, info.halo, precision_of(model), lambda: network
+        )
     with require_extra("export"):
         from export.trace import EngineGraph, check_trace, to_onnx
         from train.checkpoint import load
@@ -369,7 +372,8 @@ def open_source(path: Path) -> ExportSource:
         check_trace(model, checkpoint)
         return SourceNetwork(model, info, spec, sha256(path), EngineGraph(checkpoint).eval().run)
 
-    return ExportSource(path, spec.multiple, spec.receptive_field_radius(), "fp32", trace)
+    radius = spec.receptive_field_radius()
+    return ExportSource(path, spec.key, spec.multiple, radius, "fp32", trace)
 
 
 def _chosen_precision(source: ExportSource, asked: str | None, photos: Path | None) -> str:

@@ -1,8 +1,10 @@
 """export-trt as a user runs it."""
 
+import importlib.util
 import json
 import os
 import pickle
+import platform
 import re
 import shutil
 import subprocess
@@ -40,6 +42,12 @@ def few_crops() -> Iterator[None]:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(export_trt, [str(argument) for argument in arguments])
+
+
+def copy_export(exported: Path, out: Path) -> None:
+    """An exported file with what lies beside it."""
+    for ending in ("", ".json", ".md"):
+        shutil.copy(f"{exported}{ending}", f"{out}{ending}")
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +214,69 @@ def test_another_files_card_stays(exported: Path, tmp_path: Path) -> None:
     assert "fp16" in (tmp_path / "other.onnx.md").read_text(encoding="utf-8")
 
 
+def test_nothing_of_another_file_is_overwritten(exported: Path, tmp_path: Path) -> None:
+    def refused(out: Path, words: str) -> None:
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        result = run("quarter_mrunet", "--precision", "fp32", "--out", out)
+        assert result.exit_code == 2, result.output
+        assert words in result.output
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    out = tmp_path / "x.onnx"
+    for ending in ("", ".json", ".md"):
+        (mine := tmp_path / f"x.onnx{ending}").write_text("mine")
+        refused(out, f"x.onnx{ending}: is there already and not from export-trt")
+        mine.unlink()
+    copy_export(exported, out)
+    out.write_bytes(shipped()["half_mrunet"].read_bytes())
+    refused(out, "x.onnx: is there already and not from export-trt")
+    # One of the same network is; so is what lies beside one that is gone.
+    copy_export(exported, out)
+    for _ in range(2):
+        result = run("quarter_mrunet", "--precision", "fp32", "--out", out)
+        assert result.exit_code == 0, result.output
+        assert read_sidecar(out).info == open_engine("quarter_mrunet").info
+        out.unlink()
+    copy_export(exported, out)
+    sidecar = json.loads(Path(f"{out}.json").read_text(encoding="utf-8"))
+    sidecar["info"]["model"] = "unet"
+    Path(f"{out}.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    refused(out, "of unet, not quarter_mrunet")
+
+
+def test_the_shipped_models_stay_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = shipped()["quarter_mrunet"]
+    before = {path.name: path.stat().st_mtime_ns for path in weights.parent.iterdir()}
+    refused = run("quarter_mrunet", "--out", weights.with_name("mine.onnx"))
+    assert refused.exit_code == 2
+    assert "would lie among the shipped models" in refused.output
+    if importlib.util.find_spec("tensorrt_rtx"):
+        # By its path, too, it is written to the current folder.
+        result = run(weights, "--target", "rtx", "--frame", "64x64")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "quarter_mrunet.trt").is_file()
+    assert {path.name: path.stat().st_mtime_ns for path in weights.parent.iterdir()} == before
+
+
+def test_bf16_is_verified_in_openvino(tmp_path: Path) -> None:
+    out = tmp_path / "bf16.onnx"
+    result = run("quarter_mrunet", "--precision", "bf16", "--out", out)
+    if "does not compute in bfloat16" in result.output:
+        pytest.skip("this CPU has no bfloat16")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"\| bf16, OpenVINO [\d.]+, CPU, bf16 \|", result.output)
+    assert re.search(r"fp32 in ONNX Runtime \d+ ms, bf16 in OpenVINO \d+ ms", result.output)
+    assert precision_of(onnx.load(out)) == "fp32"
+    assert read_sidecar(out).precision == "bf16"
+    # The engine file asks for it.
+    assert open_engine(str(out)).device.endswith("CPU, bf16")
+    assert run("inspect", out).output.count("bf16") > 0
+    for_gpu = run("quarter_mrunet", "--precision", "bf16", "--out", tmp_path / "x.trt")
+    assert for_gpu.exit_code == 2
+    assert "give --out X.onnx" in for_gpu.output
+
+
 def test_inspect_takes_names_and_refuses_other_files(source: Path) -> None:
     named = run("inspect", "quarter_mrunet")
     assert named.exit_code == 0, named.output
@@ -231,7 +302,13 @@ def test_int8_is_calibrated_on_the_users_photos(rendered_data: Path, tmp_path: P
     assert "calibration: " in result.output
     assert "of the convolutions' FLOPs" in result.output
     assert "broken.jpg: not a readable image" in result.output
+    assert re.search(r"int8 in ONNX Runtime \d+ ms, int8 in OpenVINO \d+ ms", result.output)
     sidecar = read_sidecar(out)
+    in_openvino = sidecar.verification["comparisons"][-1]
+    assert in_openvino["name"].startswith("int8, OpenVINO")
+    # Unless it lost too much there, it is what edge-run runs it in.
+    if platform.machine() == "x86_64" and in_openvino["drop"] <= 0.01:
+        assert open_engine(str(out)).device.endswith("CPU, int8")
     assert sidecar.verification["int8"]["int8_fraction"] > 0.5
     assert "rendered on photos" in sidecar.verification["label_source"]
     served = tmp_path / "triton" / "int8" / "1" / "model.onnx"
@@ -246,8 +323,7 @@ def test_a_graph_that_differs_from_torch_is_not_kept(
         if initializer.name.endswith("head.bias"):
             initializer.raw_data = np.float32([3.0]).tobytes()
     out = tmp_path / "model.onnx"
-    for name in ("model.onnx", "model.onnx.json", "model.onnx.md"):
-        shutil.copy(exported.with_name(name), tmp_path)
+    copy_export(exported, out)
     earlier = {path: path.read_bytes() for path in tmp_path.iterdir()}
     info = open_engine(str(exported)).info
     monkeypatch.setattr(export.trace, "to_onnx", lambda _: (wrong, info))
@@ -383,18 +459,15 @@ export_trt()
 
 
 def test_a_full_disk_leaves_earlier_files_whole(tmp_path: Path, exported: Path) -> None:
-    names = ("engine.onnx", "engine.onnx.json", "engine.onnx.md")
-    for name in names:
-        (tmp_path / name).write_bytes(b"earlier")
+    copy_export(exported, tmp_path / "engine.onnx")
+    earlier = {path: path.read_bytes() for path in tmp_path.iterdir()}
     argv = ["export-trt", str(exported), "--out", str(tmp_path / "engine.onnx")]
     code = FEW_IN_A_PROCESS + FULL_DISK.format(argv=argv)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "engine.onnx: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(
-        names, b"earlier"
-    )
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == earlier
 
 
 def test_the_sidecar_is_json_with_a_schema(exported: Path) -> None:
