@@ -19,6 +19,9 @@ from export.verify import Comparison, Evaluator, Inference
 
 # Drops of r.w. F1 that differ by less count as equal.
 DROP_TOLERANCE = 1e-4
+# Part of the drop allowed that counts as none: on a few dozen crops it may be chance, while each
+# convolution in float costs time.
+CHANCE = 0.25
 SWITCHES = ("narrow", "concats", "additions")
 # Crops that one convolution's sensitivity is measured on.
 SENSITIVITY_CROPS = 8
@@ -34,11 +37,9 @@ class Trial:
     int8_fraction: float
     comparison: Comparison
 
-    @property
-    def rank(self) -> tuple[int, int, float]:
+    def rank(self, max_drop: float) -> tuple[int, int, float]:
         """Lower is better: accuracy first, then the number of float convolutions."""
-        # A score above the reference is chance, so it counts as no drop.
-        drop = round(max(self.comparison.drop, 0.0) / DROP_TOLERANCE)
+        drop = round(max(self.comparison.drop - CHANCE * max_drop, 0.0) / DROP_TOLERANCE)
         return drop, self.float_convs, -self.comparison.mask_iou
 
 
@@ -89,6 +90,8 @@ def choose(
 ) -> Choice:
     """The INT8 graph of `model` (float32) with the best r.w. F1, then the most in INT8.
 
+    A drop within `CHANCE` of `max_drop` counts as none.
+
     First the calibration method, then each switch of `Placement`; if the best graph loses more than
     `max_drop`, its most sensitive convolutions fall back to FP16, as few as suffice.
 
@@ -110,12 +113,12 @@ def choose(
         return Trial(method, placement, floats, int8_fraction(convs), found)
 
     trials = [attempt(method, Placement()) for method in METHODS]
-    kept = min(trials, key=lambda trial: trial.rank)
+    kept = min(trials, key=lambda trial: trial.rank(max_drop))
     for switch in SWITCHES:
         off: dict[str, Any] = {switch: False}
         trial = attempt(kept.method, replace(kept.placement, **off))
         trials.append(trial)
-        kept = min((kept, trial), key=lambda trial: trial.rank)
+        kept = min((kept, trial), key=lambda trial: trial.rank(max_drop))
     fp16_fallback: list[str] = []
     if kept.comparison.drop > max_drop:
         order = _by_sensitivity(model, ranges[kept.method], kept.placement, evaluator)

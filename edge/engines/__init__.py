@@ -97,10 +97,14 @@ def open_engine(
             for another machine.
     """
     path = engine_path(name)
-    for given, kind in ((backend, Backend), (device, Device), (precision, Precision)):
-        known = get_args(kind)
-        if given is not None and given not in known:
-            raise BadArgumentError(f"{given}: is none of {', '.join(known)}")
+    for kind, given, known in (
+        ("backend", backend, get_args(Backend)),
+        ("device", device, get_args(Device)),
+        ("precision", precision, (None, *get_args(Precision))),
+    ):
+        if given not in known:
+            names = ", ".join(name for name in known if name)
+            raise BadArgumentError(f"{given}: no such {kind}; give one of {names}")
     return BACKENDS[path.suffix](
         path, backend=backend, device=device, precision=precision, trust=trust, cuda=cuda
     )

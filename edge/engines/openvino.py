@@ -52,6 +52,8 @@ class OpenVinoEngine(TiledEngine):
             "INFERENCE_PRECISION_HINT": ARITHMETIC[precision],
             # Bound to a core, a thread would wait there for another stage of the run.
             "ENABLE_CPU_PINNING": False,
+            # Kernels kept for sizes seen before: without a bound, 2 MB more for each.
+            "CPU_RUNTIME_CACHE_CAPACITY": 100,
         }
         try:
             network = _read(path)

@@ -292,7 +292,7 @@ def test_energy_of_an_engine_from_tegrastats(
     result = measure("quarter_mrunet", 0.2, side=96)
     assert time.perf_counter() - start > IDLE_S + result.seconds
     assert result.meter == "tegrastats, rail VDD_IN"
-    assert "CPUExecutionProvider" in result.device
+    assert "CPU" in result.device
     assert result.frames >= MIN_FRAMES
     assert result.seconds >= 0.2
     assert (result.idle_watts, result.watts) == (5.299, 9.299)

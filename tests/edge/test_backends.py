@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from bench.machine import memory_mb
 from edge.cli import edge_run
 from edge.engines import open_engine, shipped
 from edge.engines.openvino import OpenVinoEngine
@@ -167,6 +168,18 @@ def test_signals_arrive_after_engines_were_closed(tiles: NDArray[np.uint8]) -> N
     finally:
         signal.signal(signal.SIGINT, earlier)
     assert heard == [signal.SIGINT]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_sizes_seen() -> None:
+    rng = np.random.default_rng(0)
+    memory = []
+    with contextlib.closing(open_engine("quarter_mrunet", backend="openvino")) as engine:
+        for _ in range(200):
+            height, width = 2 * rng.integers(50, 150, 2)
+            engine.run(np.zeros((1, height, width, 3), np.uint8))
+            memory.append(memory_mb("self", "VmRSS"))
+    assert memory[-1] - memory[100] < 60
 
 
 def test_fp32_is_never_made_less_precise_unasked(engine_file: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_photo_in_particles_out(engine: str, photo: Path, sand: Scene, tmp_pat
     latency = summary["end_to_end_ms"]
     assert summary["latency_ms"]["engine"]["p50"] < latency["p50"] <= latency["max"]
     assert summary["fps"] == pytest.approx(1e3 / latency["max"], rel=0.02)
-    assert "CPUExecutionProvider" in result.output
+    assert f"{engine} on {summary['device']}" in result.output
     assert "p99" in result.output
     assert "FPS (every, 0 dropped), end-to-end latency " in result.output
 
