@@ -55,7 +55,7 @@ On {verification.crops} crops, {verification.pixels:,} pixels, against {verifica
 
 def _made_for(sidecar: Sidecar) -> str:
     if sidecar.profile is None:
-        return "ONNX: any tile size and batch, in ONNX Runtime."
+        return "ONNX: any tile size and batch, in ONNX Runtime or OpenVINO."
     (height, width), (smallest, optimum, largest) = sidecar.profile.tile_hw, sidecar.profile.batch
     return (
         f"TensorRT engine ({sidecar.variant} {sidecar.version}, {sidecar.device}, compute "
