@@ -30,6 +30,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge.belt.settings import BeltSettings
     from edge.calibration.calibration import Calibration
     from edge.errors import BadArgumentError, EdgeError
     from edge.model import Model, load_model
@@ -46,6 +47,7 @@ __version__ = metadata.version("microplastic-edge")
 # Imported when asked for: OpenCV is heavy, and may be missing.
 _PLACES = {
     "BadArgumentError": "edge.errors",
+    "BeltSettings": "edge.belt.settings",
     "Calibration": "edge.calibration.calibration",
     "Model": "edge.model",
     "Particle": "edge.particles",
@@ -62,6 +64,7 @@ _PLACES = {
 }
 __all__ = [
     "BadArgumentError",
+    "BeltSettings",
     "Calibration",
     "EdgeError",
     "Model",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.arguments import Length, LengthArgument, PathArgument, Text, Threshold
+from edge.belt_options import BeltOptions, belt_options
 from edge.commands.calibrate import calibrate
 from edge.commands.sources import sources
 from edge.commands.view import view
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Process one frame in so many.",
 )
+@belt_options
 @click.option(
     "--serve",
     "address",
@@ -142,6 +144,7 @@ def edge_run(
     frames: int | None,
     seconds: float | None,
     every: int,
+    belt_given: BeltOptions,
     address: Address | None,
     verbose: bool,
     log_json: bool,
@@ -165,6 +168,14 @@ def edge_run(
     calibration = _calibration(calibration_file, mm_per_pixel)
     if calibration and len(given.cameras) + len(given.sources) > 1:
         raise click.UsageError("--calibration is of one camera; give one source with it")
+    if belt_given.belt:
+        if len(given.cameras) + len(given.sources) > 1:
+            raise click.UsageError("--belt is of one camera; give one source with it")
+        if every > 1:
+            raise click.UsageError("--belt needs every frame; leave out --every")
+        if calibration:
+            raise click.UsageError("--belt takes --mm-per-pixel in place of --calibration")
+    belt = belt_given.settings(mm_per_pixel)
     mm_per_pixel = calibration.mm_per_pixel if calibration else mm_per_pixel
     min_px = min_diameter.pixels("--min-diameter", mm_per_pixel) if min_diameter else None
     max_px = max_diameter.pixels("--max-diameter", mm_per_pixel) if max_diameter else None
@@ -216,6 +227,7 @@ def edge_run(
             seconds=seconds,
             every=every,
             calibration=calibration,
+            belt=belt,
         )
         with serving, Service(results):
             code = _follow(results, interrupts, terminal)

@@ -9,6 +9,9 @@ from datetime import datetime, timezone
 from os import PathLike
 from typing import Any
 
+from edge.belt.settings import BeltSettings
+from edge.belt.source import BeltSource
+from edge.belt.stage import BeltStage
 from edge.calibration.calibration import Calibration
 from edge.engines.sidecar import sha256
 from edge.errors import BadArgumentError, describe
@@ -151,6 +154,7 @@ def run(
     seconds: float | None = None,
     every: int = 1,
     calibration: Calibration | None = None,
+    belt: BeltSettings | None = None,
 ) -> Run:
     """Find the particles in every frame of a source; iterate over the results.
 
@@ -166,9 +170,12 @@ def run(
         frames, seconds: stop after as many frames, or as long.
         every: process one frame in so many.
         calibration: of the camera; gives the records their mm, after all stages.
+        belt: the source is one camera above a belt, whose strip is read in chunks; the results are
+            `BeltResult`s, and `frames` counts chunks. Takes neither `every` nor a calibration.
 
     Raises:
-        BadArgumentError: there is no such source or model, or a limit is out of range.
+        BadArgumentError: there is no such source or model, a limit is out of range, or it does not
+            go with a belt.
         EdgeError: the source cannot be opened. While iterating: it fails, or the engine does; the
             sinks are closed all the same.
         OSError: while iterating: a sink cannot write.
@@ -177,6 +184,11 @@ def run(
         model = load_model(model)
     particle_filter = model.particle_filter(threshold, min_diameter_px, max_diameter_px)
     source = open_sources([source] if isinstance(source, str | PathLike | Source) else source)
+    if belt:
+        source = _belt(source, model, belt, every, calibration)
+        stages = [BeltStage(belt.eject_px), *stages]
+        # A chunk that is dropped would be a hole in the strip; frames of the camera may be.
+        policy = policy or Policy.EVERY
     if policy is None:
         live = {part.live for part in source.parts().values()}
         if len(live) > 1:
@@ -187,6 +199,24 @@ def run(
     _log.info("%s through %s on %s, %s", source.uri, model.name, model.device, settings)
     stages = [*stages, calibration] if calibration else stages
     return Run(Pipeline(source, model.engine, settings, sinks, stages), model, calibration)
+
+
+def _belt(
+    source: Source,
+    model: Model,
+    settings: BeltSettings,
+    every: int,
+    calibration: Calibration | None,
+) -> Source:
+    try:
+        if every > 1:
+            raise BadArgumentError("a belt needs every frame of its camera; leave out every")
+        if calibration:
+            raise BadArgumentError("a calibration is of frames, not of a belt; give mm per pixel")
+        return BeltSource(source, model.engine, settings)
+    except BadArgumentError:
+        source.close()
+        raise
 
 
 def _results(

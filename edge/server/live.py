@@ -246,7 +246,8 @@ class LiveSink(Sink):
 
     def records_csv(self) -> Iterator[str]:
         """The newest records as a CSV file, in parts."""
-        columns = COLUMNS if self._mm_per_pixel is None else COLUMNS + MM_COLUMNS
+        mm_columns = () if self._mm_per_pixel is None else MM_COLUMNS
+        columns = (*COLUMNS, *mm_columns, *self._pipeline.source.columns)
 
         def text(write: Callable[[csv.DictWriter[str]], None]) -> str:
             file = io.StringIO()

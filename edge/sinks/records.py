@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import printable
 from edge.files import sync
@@ -16,6 +16,9 @@ from edge.frame import Frame, SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
 from edge.sinks.rotation import NEVER, Rotation, part
 from edge.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from edge.pipeline import Pipeline
 
 FRAME_COLUMNS = ("frame", "file", "time_s", "width", "height", "particles", "status", "reason",
                  "source")  # fmt: skip
@@ -51,6 +54,10 @@ class CsvSink(Sink):
         self._mm_per_pixel = mm_per_pixel
         columns = COLUMNS if mm_per_pixel is None else COLUMNS + MM_COLUMNS
         self._table = _Table(path, columns, rotation)
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """As `Sink.attach`."""
+        self._table.add_columns(pipeline.source.columns)
 
     def write(self, result: Result) -> None:
         """As `Sink.write`."""
@@ -107,12 +114,13 @@ class _AppendOnlyFile:
     """A text file that never ends in half an entry, not even on a full disk; several of them, one
     after the other, where they rotate. Made when the first entry comes.
 
-    Args:
+    Attributes:
         header: what each file begins with.
     """
 
     def __init__(self, path: Path, rotation: Rotation, header: str = "") -> None:
-        self._path, self._rotation, self._header = path, rotation, header
+        self.header = header
+        self._path, self._rotation = path, rotation
         self._file: io.FileIO | None = None
         self._final, self._begun_s = path, 0.0
 
@@ -137,7 +145,7 @@ class _AppendOnlyFile:
         # Unbuffered: a failed write shows at once and leaves nothing to be tried again.
         file = part(self._final).open("xb", buffering=0)
         try:
-            self._write(file, self._header.encode())
+            self._write(file, self.header.encode())
         except OSError:
             file.close()
             part(self._final).unlink()
@@ -170,7 +178,12 @@ class _Table:
 
     def __init__(self, path: Path, columns: tuple[str, ...], rotation: Rotation) -> None:
         self._columns = columns
-        self._file = _AppendOnlyFile(path, rotation, ",".join(columns) + "\n")
+        self._file = _AppendOnlyFile(path, rotation, _header(columns))
+
+    def add_columns(self, columns: tuple[str, ...]) -> None:
+        """Before anything is appended."""
+        self._columns += columns
+        self._file.header = _header(self._columns)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         text = io.StringIO()
@@ -179,3 +192,7 @@ class _Table:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _header(columns: tuple[str, ...]) -> str:
+    return ",".join(columns) + "\n"

@@ -49,9 +49,11 @@ class Source(ABC):
         expected: number of frames where it is known; more may turn up while reading.
         truncated: whether the source ended long before the expected number.
         problems: what was not read or is doubtful, a sentence each.
+        columns: what the records of its frames have besides `edge.result.COLUMNS`.
     """
 
     live: bool = False
+    columns: tuple[str, ...] = ()
     time_base: Literal["unix", "clip", "mixed"] = "unix"
 
     def __init__(self, uri: str) -> None:

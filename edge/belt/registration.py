@@ -1,0 +1,353 @@
+"""Where the belt is in each frame."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.belt.correlation import Match, correlate, peak, spectrum
+from edge.belt.direction import Direction
+from edge.belt.settings import BeltSettings
+from edge.errors import EdgeError
+
+# Of the part of the frames that is compared, px: along the belt and across; and where the direction
+# is not known yet, of a square.
+ALONG, ACROSS, SQUARE = 256, 512, 384
+# The least that is worth comparing.
+MIN_WINDOW = 32
+# A key frame is replaced once the belt has moved by so much of the frame: farther from the middle a
+# lens draws the same grains differently.
+KEY_RANGE = 0.25
+# What the direction is told from, px.
+MIN_TRAVEL = 3.0
+# The search without a guess is on pictures of about so many px.
+COARSE = 256
+# Frames over which the speed is averaged, and those of which the next is guessed.
+SPEED_FRAMES, GUESS_FRAMES = 24, 5
+# How fast earlier key frames are forgotten for the skew.
+SKEW_MEMORY = 0.9
+# px, by which the skew is drawn to zero while little has been seen.
+SKEW_PRIOR = 20.0
+# The background is the mean of frames between which the belt has moved by so many px.
+BACKGROUND_STEP, BACKGROUND_FRAMES, BACKGROUND_MEMORY = 32.0, 8, 64
+
+Shift = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Of the belt in a frame, turned so that the belt moves up: what is at (x, y) in it is at row
+    y + `downweb` and column x + `crossweb` of the belt, counted from the first frame.
+
+    Attributes:
+        downweb, crossweb: px.
+        skew: crossweb px per downweb px of travel, over the last frames.
+        measured: whether the frame told it; else it is assumed from the speed.
+        quality: as `Match.quality`.
+    """
+
+    downweb: float
+    crossweb: float
+    skew: float
+    measured: bool
+    quality: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Of the belt over the last frames.
+
+    Attributes:
+        time_s: of the last frame.
+        downweb: position in it, px.
+        speed_px_s: mean speed.
+        deviation_px_s: standard deviation of the speed from frame to frame.
+        skew: as in `Position`.
+    """
+
+    time_s: float
+    downweb: float
+    speed_px_s: float
+    deviation_px_s: float
+    skew: float
+
+
+class _KeyFrame:
+    """A frame that others are compared with; `shift` is that of its content since the first."""
+
+    def __init__(self, grey: NDArray[np.uint8], shift: Shift) -> None:
+        self.grey, self.shift = grey, shift
+        self.spectra: dict[tuple[int, int, int, int], NDArray[np.complex64]] = {}
+        self.coarse: NDArray[np.complex64] | None = None
+
+
+class Registration:
+    """Finds the belt's position in frames that are given one by one, all of one size.
+
+    Attributes:
+        direction: where the belt moves; None until that is known.
+        frames, assumed: number of frames so far, and of those whose position is assumed.
+    """
+
+    def __init__(self, settings: BeltSettings | None = None) -> None:
+        self._settings = settings or BeltSettings()
+        self.direction = self._settings.direction
+        self.frames = self.assumed = 0
+        self._key: _KeyFrame | None = None
+        # Of the content since the first frame, down and to the right, px; of the last frame.
+        self._shift: Shift = (0.0, 0.0)
+        self._step: Shift = (0.0, 0.0)
+        self._time_s, self._interval_s = 0.0, 0.0
+        self._failures = 0
+        self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
+        self._skew_sums = np.zeros(2)
+        self._background: NDArray[np.float32] | None = None
+        self._background_frames = 0
+        self._background_shift: Shift = (math.inf, math.inf)
+
+    def add(self, image: NDArray[np.uint8], time_s: float | None = None) -> Position:
+        """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`.
+
+        Until the direction is known the position is that of the first frame.
+
+        Raises:
+            EdgeError: its size is another than that of the frames before.
+        """
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        interval_s = self._elapsed(time_s)
+        self.frames += 1
+        if self._key is None:
+            self._key = _KeyFrame(grey, self._shift)
+            self._history.append((self._time_s, 0.0))
+            return self._position(measured=True, quality=math.inf)
+        if grey.shape != self._key.grey.shape:
+            height, width = grey.shape
+            before = "x".join(map(str, reversed(self._key.grey.shape)))
+            raise EdgeError(
+                f"a frame of {width}x{height} px after frames of {before} px; a belt needs one size"
+            )
+        match = self._search(self._key, grey, interval_s)
+        if match.found:
+            self._measured(match, grey)
+        else:
+            self._assume(interval_s, grey)
+        return self._position(measured=match.found, quality=match.quality)
+
+    @property
+    def motion(self) -> Motion | None:
+        """Of the last frames; None where it is not known yet."""
+        if self.direction is None or len(self._history) < 3:
+            return None
+        times, places = np.array(self._history).T
+        speeds = np.diff(places) / np.diff(times)
+        mean = (places[-1] - places[0]) / (times[-1] - times[0])
+        downweb = self.direction.travel(*self._shift)[0]
+        return Motion(self._time_s, downweb, float(mean), float(speeds.std()), self._skew())
+
+    def _elapsed(self, time_s: float | None) -> float:
+        """Since the last frame; as between those before where the times do not tell."""
+        if time_s is not None and self.frames and time_s > self._time_s:
+            self._interval_s = time_s - self._time_s
+            self._time_s = time_s
+            return self._interval_s
+        if not self.frames:
+            self._time_s = 0.0 if time_s is None else time_s
+        else:
+            self._time_s += self._interval_s or 1.0
+        return self._interval_s or 1.0
+
+    def _search(self, key: _KeyFrame, grey: NDArray[np.uint8], interval_s: float) -> Match:
+        """How the content moved since the key frame: the first guess that the frames confirm."""
+        best = Match(0.0, 0.0, 0.0)
+        tried: list[Shift] = []
+        for guess in self._guesses(key, grey, interval_s):
+            if any(math.dist(guess, other) < 8 for other in tried):
+                continue
+            tried.append(guess)
+            match = self._compare(key, grey, guess)
+            # What is far off the guess is seen in a small part of the windows only.
+            if match.found and math.dist(guess, (match.dy, match.dx)) > 8:
+                closer = self._compare(key, grey, (match.dy, match.dx))
+                match = closer if closer.found else Match(0.0, 0.0, closer.quality)
+            if match.found:
+                return match
+            if match.quality > best.quality:
+                best = match
+        return best
+
+    def _guesses(
+        self, key: _KeyFrame, grey: NDArray[np.uint8], interval_s: float
+    ) -> Iterator[Shift]:
+        """Of the shift since the key frame, the likeliest first."""
+        since = np.subtract(self._shift, key.shift)
+        step = np.asarray(self._step)
+        yield _pair(since + self._velocity() * interval_s)
+        # One step, none (a repeated frame, or a stop), or several (dropped frames).
+        for steps in (1, 0) if self._failures > 1 else (1, 0, 2, 3):
+            yield _pair(since + step * steps)
+        yield from self._coarse(key, grey)
+
+    def _coarse(self, key: _KeyFrame, grey: NDArray[np.uint8]) -> Iterator[Shift]:
+        """Guesses from whole frames, reduced. A shift by more than half of a frame cannot be told
+        from one to the other side."""
+        scale = max(1, min(grey.shape) // COARSE)
+        height, width = (side // scale for side in grey.shape)
+
+        def reduced(image: NDArray[np.uint8]) -> NDArray[np.complex64]:
+            small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            return spectrum(np.asarray(small, np.uint8))
+
+        if key.coarse is None:
+            key.coarse = reduced(key.grey)
+        surface, first = correlate(key.coarse, reduced(grey), (height, width))
+        # What does not move, such as dirt on the lens, has its peak at zero: look beside it, too.
+        reach = 2
+        rows, columns = (np.r_[0 : reach + 1, -reach:0] for _ in range(2))
+        surface[np.ix_(rows, columns)] = 0
+        for match in (first, peak(surface)):
+            dy, dx = match.dy * scale, match.dx * scale
+            yield dy, dx
+            vertical = abs(dy) >= abs(dx) if self.direction is None else self.direction.vertical
+            if vertical:
+                yield dy - math.copysign(grey.shape[0], dy), dx
+            else:
+                yield dy, dx - math.copysign(grey.shape[1], dx)
+
+    def _compare(self, key: _KeyFrame, grey: NDArray[np.uint8], guess: Shift) -> Match:
+        """The shift near a guess, from a window of the key frame and one moved by the guess."""
+        moved = [round(value) for value in guess]
+        size = [
+            min(side, (height - abs(by)) // 8 * 8)
+            for side, height, by in zip(self._window(), grey.shape, moved, strict=True)
+        ]
+        if min(size) < MIN_WINDOW:
+            return Match(0.0, 0.0, 0.0)
+        top, left = (
+            min(max(centre - side // 2, 0, -by), whole - side - max(0, by))
+            for centre, side, whole, by in zip(self._centre(grey), size, grey.shape, moved,
+                                               strict=True)
+        )  # fmt: skip
+        where = (top, left, *size)
+        if where not in key.spectra:
+            key.spectra = {where: spectrum(self._cut(key.grey, *where))}
+        after = spectrum(self._cut(grey, top + moved[0], left + moved[1], *size))
+        match = correlate(key.spectra[where], after, (size[0], size[1]))[1]
+        return Match(moved[0] + match.dy, moved[1] + match.dx, match.quality)
+
+    def _window(self) -> tuple[int, int]:
+        if self.direction is None:
+            return SQUARE, SQUARE
+        return (ALONG, ACROSS) if self.direction.vertical else (ACROSS, ALONG)
+
+    def _centre(self, grey: NDArray[np.uint8]) -> tuple[int, int]:
+        height, width = grey.shape
+        line = self._settings.scan_row
+        if line is None or self.direction is None:
+            return height // 2, width // 2
+        return (line, width // 2) if self.direction.vertical else (height // 2, line)
+
+    def _cut(
+        self, grey: NDArray[np.uint8], top: int, left: int, height: int, width: int
+    ) -> NDArray[np.float32]:
+        """A window without what stands still in it."""
+        where = slice(top, top + height), slice(left, left + width)
+        window = grey[where].astype(np.float32)
+        if self._background is not None and self._background_frames >= BACKGROUND_FRAMES:
+            background = self._background[where]
+            window -= background * (window.mean() / max(1.0, float(background.mean())))
+        return window
+
+    def _measured(self, match: Match, grey: NDArray[np.uint8]) -> None:
+        assert self._key
+        shift = _pair(np.add(self._key.shift, (match.dy, match.dx)))
+        self._step = _pair(np.subtract(shift, self._shift))
+        self._shift = shift
+        self._failures = 0
+        if self.direction is None:
+            dy, dx = shift
+            if math.hypot(dy, dx) >= MIN_TRAVEL and max(abs(dy), abs(dx)) > 2 * min(
+                abs(dy), abs(dx)
+            ):
+                self.direction = Direction.of(dy, dx)
+        if self.direction:
+            downweb = self.direction.travel(*shift)[0]
+            self._history.append((self._time_s, downweb))
+        if math.dist(shift, self._background_shift) >= BACKGROUND_STEP:
+            self._add_to_background(grey)
+        if self._is_far(grey):
+            self._replace_key(grey)
+
+    def _assume(self, interval_s: float, grey: NDArray[np.uint8]) -> None:
+        self.assumed += 1
+        self._failures += 1
+        given = self._settings.speed_px_s
+        step = (self._velocity() if given is None else self._along(given)) * interval_s
+        self._step = _pair(step)
+        self._shift = _pair(np.add(self._shift, step))
+        # One frame may be spoilt, and the key frame good for the next; but not for ever.
+        if self._failures > 1 or self._is_far(grey):
+            self._replace_key(grey)
+
+    def _velocity(self) -> NDArray[np.float64]:
+        """Of the content (dy, dx) in the last frames, px per s; zero where it is not known."""
+        last = list(self._history)[-GUESS_FRAMES:]
+        if len(last) < 2:
+            return self._along(self._settings.speed_px_s or 0.0)
+        (start_s, start), (end_s, end) = last[0], last[-1]
+        return self._along((end - start) / (end_s - start_s))
+
+    def _along(self, downweb: float) -> NDArray[np.float64]:
+        """The content's shift (dy, dx) where the belt moves by `downweb` px."""
+        if self.direction is None:
+            return np.zeros(2)
+        return np.asarray(self.direction.shift(downweb, downweb * self._skew()))
+
+    def _is_far(self, grey: NDArray[np.uint8]) -> bool:
+        assert self._key
+        travelled = np.abs(np.subtract(self._shift, self._key.shift))
+        return bool((travelled > KEY_RANGE * np.asarray(grey.shape)).any())
+
+    def _replace_key(self, grey: NDArray[np.uint8]) -> None:
+        assert self._key
+        if self.direction:
+            self._skew_sums = SKEW_MEMORY * self._skew_sums + self._key_travel(self.direction)
+        self._key = _KeyFrame(grey, self._shift)
+
+    def _key_travel(self, direction: Direction) -> NDArray[np.float64]:
+        """Since the key frame: downweb times crossweb, and downweb squared."""
+        assert self._key
+        travelled = np.subtract(self._shift, self._key.shift)
+        downweb, crossweb = direction.travel(*travelled.tolist())
+        return np.array([downweb * crossweb, downweb**2])
+
+    def _skew(self) -> float:
+        if self.direction is None:
+            return 0.0
+        product, square = self._skew_sums + self._key_travel(self.direction)
+        return float(product / (square + SKEW_PRIOR**2))
+
+    def _position(self, *, measured: bool, quality: float) -> Position:
+        if self.direction is None:
+            return Position(0.0, 0.0, 0.0, measured, quality)
+        downweb, crossweb = self.direction.travel(*self._shift)
+        return Position(downweb, crossweb, self._skew(), measured, quality)
+
+    def _add_to_background(self, grey: NDArray[np.uint8]) -> None:
+        """While the belt stands still it would become part of it, so only with new places of it."""
+        self._background_shift = self._shift
+        self._background_frames = min(self._background_frames + 1, BACKGROUND_MEMORY)
+        if self._background is None:
+            self._background = grey.astype(np.float32)
+        else:
+            cv2.accumulateWeighted(grey, self._background, 1 / self._background_frames)
+
+
+def _pair(values: NDArray[np.float64]) -> Shift:
+    dy, dx = values.tolist()
+    return float(dy), float(dx)
