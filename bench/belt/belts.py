@@ -16,12 +16,12 @@ from train.data.sand import sand_files
 from train.data.synth import Scene, belt, composited
 from train.matching import centroids
 
-# Of a rendered belt; more than on most, so that counts differ by well under 1% by chance.
-PER_MEGAPIXEL = 150
 # Rows over which one photo fades into the next.
 FADE = 48
 # What no sand has and no particle but those that the oracle is to find: see `Oracle`.
 MARKER = (255, 0, 255)
+# By how much red and blue may exceed green elsewhere, grey levels.
+MAGENTA = 32
 # Px between two particles below which a resampled strip may join them when they are marked.
 APART = 9
 
@@ -45,12 +45,14 @@ class Belt:
         return self.particles[(y >= begin) & (y < end)]
 
 
-def rendered(seed: int, length: int, width: int) -> Scene:
+def rendered(seed: int, length: int, width: int, per_megapixel: float) -> Scene:
     """A rendered belt."""
-    return belt(np.random.default_rng(seed), length, width, PER_MEGAPIXEL)
+    return belt(np.random.default_rng(seed), length, width, per_megapixel)
 
 
-def of_photos(seed: int, length: int, width: int, places: Sequence[str]) -> Scene:
+def of_photos(
+    seed: int, length: int, width: int, per_megapixel: float, places: Sequence[str]
+) -> Scene:
     """Photos of sand, one behind the other, with particles composited.
 
     Raises:
@@ -59,7 +61,7 @@ def of_photos(seed: int, length: int, width: int, places: Sequence[str]) -> Scen
     rng = np.random.default_rng(seed)
     files = [file for files in sand_files(places) for file in files]
     mosaic = _faded(_views(rng, files, width), length, width)
-    return composited(rng, mosaic, int(PER_MEGAPIXEL * length * width / 1e6))
+    return composited(rng, mosaic, int(per_megapixel * length * width / 1e6))
 
 
 def unmarked(scene: Scene) -> Belt:
@@ -81,7 +83,10 @@ def marked(scene: Scene) -> Belt:
     # A pixel larger than they were, or resampling would lose the smallest; as sharp as a lens is.
     kept = cv2.dilate(alone[labels].astype(np.float32), np.ones((3, 3)))
     alpha = blurred(np.asarray(kept, np.float32), 0.6)[..., None]
-    image = scene.image + alpha * (np.array(MARKER, np.float32) - scene.image)
+    sand = scene.image.astype(np.float32)
+    # Nothing else is of that colour.
+    np.maximum(sand[..., 1], sand[..., ::2].min(axis=2) - MAGENTA, out=sand[..., 1])
+    image = sand + alpha * (np.array(MARKER, np.float32) - sand)
     return Belt(np.rint(image).astype(np.uint8), np.asarray(centres[alone], np.float64))
 
 

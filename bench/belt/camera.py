@@ -31,6 +31,7 @@ class Condition:
         name: for tables.
         step_px: how far it moves from frame to frame.
         frames: that the camera takes, those lost included.
+        per_megapixel: particles of the belt; many, or one more or less would be more than 1%.
         height: rows of a frame, along the belt, px.
         noise: standard deviation, grey levels.
         vibration_px: standard deviation of the camera's place, along and across the belt.
@@ -42,7 +43,8 @@ class Condition:
 
     name: str
     step_px: float
-    frames: int
+    frames: int = 0
+    per_megapixel: float = 150
     height: int = 720
     noise: float = 2.0
     vibration_px: float = 0.0

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from edge.engines.engine import EngineInfo
 from edge.engines.tiled import TiledEngine
 
+# In place of the name of a network.
+ORACLE = "oracle"
+
 
 class Oracle(TiledEngine):
     """Tells from a pixel's colour alone; tiles are planned like those of the network `info`."""
@@ -18,7 +21,7 @@ class Oracle(TiledEngine):
     batch = 1
 
     def __init__(self, info: EngineInfo) -> None:
-        self.info = replace(info, model="oracle", threshold=0.5)
+        self.info = replace(info, model=ORACLE, threshold=0.5)
 
     def close(self) -> None:
         """It holds nothing."""
