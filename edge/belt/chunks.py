@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from edge.engines.engine import Engine
 from edge.errors import EdgeError
 
-# Network pixels per pixel of the strip that are aimed at; larger chunks cost less, but come later.
-MAX_COST = 1.2
-# Of chunks, px; the step between those that are tried, and the largest.
-STEP, MAX_ROWS = 32, 1536
+# Rows of chunks: the step between those that are tried, and the most.
+STEP, MAX_ROWS = 32, 1024
+# Network pixels per pixel of the strip, relative to the cheapest chunk; smaller chunks cost more,
+# but come earlier.
+MAX_COST = 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,26 +41,20 @@ class Chunk:
 
 
 def chunk_rows(engine: Engine, width: int) -> int:
-    """Rows of the smallest chunk that costs at most `MAX_COST`, or of the cheapest.
+    """Rows of the smallest chunk that costs about as little as the cheapest.
 
     Raises:
         EdgeError: the engine cannot take strips of that width, px.
     """
     halo, multiple = engine.info.halo, engine.info.multiple
-    best, least = 0, float("inf")
     step = -(-STEP // multiple) * multiple
-    for rows in range(step, MAX_ROWS + 1, step):
-        new = rows - overlap(halo, multiple)
-        if new < multiple:
-            continue
-        cost = engine.tile_grid((rows, width)).pixels / (new * width)
-        if cost < least:
-            best, least = rows, cost
-        if cost <= MAX_COST:
-            break
-    if not best:
-        raise EdgeError(f"a halo of {halo} px leaves nothing of a chunk of {MAX_ROWS} rows")
-    return best
+    first = (overlap(halo, multiple) // step + 1) * step
+    costs = {
+        rows: engine.tile_grid((rows, width)).pixels / (rows - overlap(halo, multiple))
+        for rows in range(first, max(MAX_ROWS, first) + 1, step)
+    }
+    least = min(costs.values())
+    return next(rows for rows, cost in costs.items() if cost <= MAX_COST * least)
 
 
 def overlap(halo: int, multiple: int) -> int:

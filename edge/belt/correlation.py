@@ -9,6 +9,7 @@ camera its peak drowns earlier.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -60,6 +61,11 @@ def correlate(
     surface = np.fft.irfft2(cross, s=size_hw).astype(np.float32, copy=False)
     surface /= deviation
     return surface, peak(surface)
+
+
+def contrast(of: NDArray[np.complex64], size_hw: tuple[int, int]) -> float:
+    """Of the texture of a picture of that size, by its spectrum, in arbitrary units."""
+    return float(np.linalg.norm(of * _weights(size_hw)[0])) / math.sqrt(math.prod(size_hw))
 
 
 def peak(surface: NDArray[np.float32]) -> Match:

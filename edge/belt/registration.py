@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.belt.correlation import Match, correlate, peak, spectrum
+from edge.belt.correlation import Match, contrast, correlate, peak, spectrum
 from edge.belt.direction import Direction
 from edge.belt.settings import BeltSettings
 from edge.errors import EdgeError
@@ -34,10 +34,17 @@ SPEED_FRAMES, GUESS_FRAMES = 24, 5
 SKEW_MEMORY = 0.9
 # px, by which the skew is drawn to zero while little has been seen.
 SKEW_PRIOR = 20.0
-# The background is the mean of frames between which the belt has moved by so many px.
-BACKGROUND_STEP, BACKGROUND_FRAMES, BACKGROUND_MEMORY = 32.0, 8, 64
+# What stands still in the picture (dirt on the lens, glare) has a peak of its own, this near to no
+# shift at all, px. Another is the belt's where it is so high compared with that one.
+STILL, RELATIVE_QUALITY = 4, 0.3
+# Frames with less than so much of the mean contrast while the belt moved show little.
+CONTRAST, CONTRAST_MEMORY = 0.4, 0.95
+
+# What a peak of whole frames must have at least to be looked at, as `Match.quality`.
+COARSE_QUALITY = 6.0
 
 Shift = tuple[float, float]
+UNKNOWN = Match(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -107,9 +114,7 @@ class Registration:
         self._failures = 0
         self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
         self._skew_sums = np.zeros(2)
-        self._background: NDArray[np.float32] | None = None
-        self._background_frames = 0
-        self._background_shift: Shift = (math.inf, math.inf)
+        self._contrast = 0.0
 
     def add(self, image: NDArray[np.uint8], time_s: float | None = None) -> Position:
         """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`.
@@ -164,7 +169,7 @@ class Registration:
 
     def _search(self, key: _KeyFrame, grey: NDArray[np.uint8], interval_s: float) -> Match:
         """How the content moved since the key frame: the first guess that the frames confirm."""
-        best = Match(0.0, 0.0, 0.0)
+        best = UNKNOWN
         tried: list[Shift] = []
         for guess in self._guesses(key, grey, interval_s):
             if any(math.dist(guess, other) < 8 for other in tried):
@@ -211,6 +216,8 @@ class Registration:
         rows, columns = (np.r_[0 : reach + 1, -reach:0] for _ in range(2))
         surface[np.ix_(rows, columns)] = 0
         for match in (first, peak(surface)):
+            if match.quality < COARSE_QUALITY:
+                continue
             dy, dx = match.dy * scale, match.dx * scale
             yield dy, dx
             vertical = abs(dy) >= abs(dx) if self.direction is None else self.direction.vertical
@@ -227,18 +234,47 @@ class Registration:
             for side, height, by in zip(self._window(), grey.shape, moved, strict=True)
         ]
         if min(size) < MIN_WINDOW:
-            return Match(0.0, 0.0, 0.0)
+            return UNKNOWN
         top, left = (
             min(max(centre - side // 2, 0, -by), whole - side - max(0, by))
             for centre, side, whole, by in zip(self._centre(grey), size, grey.shape, moved,
                                                strict=True)
         )  # fmt: skip
-        where = (top, left, *size)
-        if where not in key.spectra:
-            key.spectra = {where: spectrum(self._cut(key.grey, *where))}
-        after = spectrum(self._cut(grey, top + moved[0], left + moved[1], *size))
-        match = correlate(key.spectra[where], after, (size[0], size[1]))[1]
+        height, width = size
+        if (where := (top, left, height, width)) not in key.spectra:
+            key.spectra = {where: spectrum(key.grey[top : top + height, left : left + width])}
+        top, left = top + moved[0], left + moved[1]
+        after = spectrum(grey[top : top + height, left : left + width])
+        surface, match = correlate(key.spectra[where], after, (height, width))
+        brightness = max(1.0, float(grey[:: height // 8, :: width // 8].mean()))
+        seen = contrast(after, (height, width)) / brightness
+        match = self._belts(surface, match, (moved[0], moved[1]), seen)
         return Match(moved[0] + match.dy, moved[1] + match.dx, match.quality)
+
+    def _belts(
+        self, surface: NDArray[np.float32], match: Match, moved: tuple[int, int], seen: float
+    ) -> Match:
+        """The belt's peak, where the highest may be that of something that stands still."""
+        # Where little is to be seen, only what was expected is believed.
+        weak = seen < CONTRAST * self._contrast
+        if math.dist((match.dy, match.dx), (-moved[0], -moved[1])) > STILL:
+            if weak and math.hypot(match.dy, match.dx) > STILL:
+                return UNKNOWN
+            if match.found:
+                memory = CONTRAST_MEMORY if self._contrast else 0.0
+                self._contrast = memory * self._contrast + (1 - memory) * seen
+            return match
+        reach = np.arange(-STILL, STILL + 1)
+        rows, columns = ((reach - by) % side for by, side in zip(moved, surface.shape, strict=True))
+        surface[np.ix_(rows, columns)] = 0
+        other = peak(surface)
+        # Beside what was left out it may be the flank of the peak there.
+        apart = max(abs(other.dy + moved[0]), abs(other.dx + moved[1])) > STILL + 2
+        as_guessed = math.hypot(other.dy, other.dx) <= STILL
+        likely = as_guessed or (not weak and other.quality >= RELATIVE_QUALITY * match.quality)
+        if other.found and apart and likely:
+            return other
+        return UNKNOWN if weak else match
 
     def _window(self) -> tuple[int, int]:
         if self.direction is None:
@@ -251,17 +287,6 @@ class Registration:
         if line is None or self.direction is None:
             return height // 2, width // 2
         return (line, width // 2) if self.direction.vertical else (height // 2, line)
-
-    def _cut(
-        self, grey: NDArray[np.uint8], top: int, left: int, height: int, width: int
-    ) -> NDArray[np.float32]:
-        """A window without what stands still in it."""
-        where = slice(top, top + height), slice(left, left + width)
-        window = grey[where].astype(np.float32)
-        if self._background is not None and self._background_frames >= BACKGROUND_FRAMES:
-            background = self._background[where]
-            window -= background * (window.mean() / max(1.0, float(background.mean())))
-        return window
 
     def _measured(self, match: Match, grey: NDArray[np.uint8]) -> None:
         assert self._key
@@ -278,8 +303,6 @@ class Registration:
         if self.direction:
             downweb = self.direction.travel(*shift)[0]
             self._history.append((self._time_s, downweb))
-        if math.dist(shift, self._background_shift) >= BACKGROUND_STEP:
-            self._add_to_background(grey)
         if self._is_far(grey):
             self._replace_key(grey)
 
@@ -291,7 +314,7 @@ class Registration:
         self._step = _pair(step)
         self._shift = _pair(np.add(self._shift, step))
         # One frame may be spoilt, and the key frame good for the next; but not for ever.
-        if self._failures > 1 or self._is_far(grey):
+        if self._failures > 1 or self._is_far(grey, 2 * KEY_RANGE):
             self._replace_key(grey)
 
     def _velocity(self) -> NDArray[np.float64]:
@@ -308,10 +331,10 @@ class Registration:
             return np.zeros(2)
         return np.asarray(self.direction.shift(downweb, downweb * self._skew()))
 
-    def _is_far(self, grey: NDArray[np.uint8]) -> bool:
+    def _is_far(self, grey: NDArray[np.uint8], limit: float = KEY_RANGE) -> bool:
         assert self._key
         travelled = np.abs(np.subtract(self._shift, self._key.shift))
-        return bool((travelled > KEY_RANGE * np.asarray(grey.shape)).any())
+        return bool((travelled > limit * np.asarray(grey.shape)).any())
 
     def _replace_key(self, grey: NDArray[np.uint8]) -> None:
         assert self._key
@@ -337,15 +360,6 @@ class Registration:
             return Position(0.0, 0.0, 0.0, measured, quality)
         downweb, crossweb = self.direction.travel(*self._shift)
         return Position(downweb, crossweb, self._skew(), measured, quality)
-
-    def _add_to_background(self, grey: NDArray[np.uint8]) -> None:
-        """While the belt stands still it would become part of it, so only with new places of it."""
-        self._background_shift = self._shift
-        self._background_frames = min(self._background_frames + 1, BACKGROUND_MEMORY)
-        if self._background is None:
-            self._background = grey.astype(np.float32)
-        else:
-            cv2.accumulateWeighted(grey, self._background, 1 / self._background_frames)
 
 
 def _pair(values: NDArray[np.float64]) -> Shift:

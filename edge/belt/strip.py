@@ -16,8 +16,9 @@ from edge.belt.registration import Position
 NEGLIGIBLE = 1 / 64
 # Rows of the strip after which 1/e is left of a column's distance from its place in the frame.
 STRAIGHTENING = 500.0
-# Around the rows that are resampled.
-_MARGIN = 3
+# Around the rows that are resampled; and those at the edges of a frame that are not taken from it,
+# since resampling needs their neighbours.
+_MARGIN, _EDGE = 3, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +91,15 @@ class Strip:
         end = math.floor(position.downweb + NEGLIGIBLE) + 1
         if end <= self._next:
             return []
-        begin = max(self._next, math.ceil(position.downweb - scan_row))
+        begin = max(self._next, min(end, math.ceil(position.downweb - scan_row) + _EDGE))
         parts: list[Rows] = []
         if last and begin > self._next:
-            bottom = math.floor(last.position.downweb + turned.shape[0] - 1 - scan_row) + 1
+            bottom = math.floor(last.position.downweb + turned.shape[0] - scan_row) - _EDGE
             until = min(begin, bottom)
             if until > self._next:
                 parts.append(_rows(last, self._next, until, scan_row))
-        parts.append(_rows(placed, begin, end, scan_row))
+        if end > begin:
+            parts.append(_rows(placed, begin, end, scan_row))
         self._next = end
         return parts
 
