@@ -17,6 +17,9 @@ from edge.files import ensure_empty_directory
 if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
     from bench.baselines import BaselinesResult
+    from bench.belt.counts import CountsResult
+    from bench.belt.rate import RateResult
+    from bench.belt.soak import SoakResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
@@ -44,7 +47,10 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
-    | PipelineResult,
+    | CountsResult
+    | PipelineResult
+    | RateResult
+    | SoakResult,
     json_path: Path | None,
 ) -> None:
     """Print a result with the machine it was measured on, and write both."""
@@ -209,6 +215,68 @@ def baselines(model: str, limit_s: float, json_path: Path | None) -> None:
         with require_extra("peers"):
             from bench.baselines import measure
         _show(measure(model, limit_s), json_path)
+
+
+@bench.command()
+@click.option(
+    "--engine", default="quarter_mrunet", show_default=True, help="Engine file or shipped model."
+)
+@click.option(
+    "--data",
+    "photos",
+    multiple=True,
+    help="Folder or glob of photos of sand, for belts made of these too; may be repeated.",
+)
+@click.option(
+    "--rate-seconds",
+    type=click.FloatRange(min=1),
+    help="Instead: FPS and latency of frames of 1440x1080, four runs of so many seconds.",
+)
+@click.option(
+    "--max-latency",
+    "max_latency_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --rate-seconds, as of edge-run.",
+)
+@click.option(
+    "--soak-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Instead: memory over so many hours of belt, as fast as it can be taken.",
+)
+@JSON
+def belt(
+    engine: str,
+    photos: tuple[str, ...],
+    rate_seconds: float | None,
+    max_latency_s: float | None,
+    soak_hours: float | None,
+    json_path: Path | None,
+) -> None:
+    """Count on simulated belts: edge-run --belt against the truth and against ByteTrack.
+
+    Every condition with an oracle in place of the network, and some with the network.
+    """
+    if rate_seconds and soak_hours:
+        raise click.UsageError("--rate-seconds and --soak-hours are runs of their own: give one")
+    if photos and (rate_seconds or soak_hours):
+        raise click.UsageError("--data is for counts, without --rate-seconds or --soak-hours")
+    if max_latency_s and not rate_seconds:
+        raise click.UsageError("--max-latency needs --rate-seconds")
+    with error_handler():
+        result: CountsResult | RateResult | SoakResult
+        if rate_seconds:
+            with require_extra("cpu"):
+                from bench.belt import rate
+            result = rate.measure(engine, rate_seconds, _progress, max_latency_s)
+        elif soak_hours:
+            with require_extra("cpu"):
+                from bench.belt import soak
+            result = soak.measure(engine, soak_hours, _progress)
+        else:
+            with require_extra("peers"):
+                from bench.belt import counts
+            result = counts.measure(engine, photos, _progress)
+        _show(result, json_path)
 
 
 @bench.command()

@@ -90,9 +90,7 @@ def marked(scene: Scene) -> Belt:
     return Belt(np.rint(image).astype(np.uint8), np.asarray(centres[alone], np.float64))
 
 
-def _views(
-    rng: np.random.Generator, files: Sequence[Path], width: int
-) -> list[NDArray[np.uint8]]:
+def _views(rng: np.random.Generator, files: Sequence[Path], width: int) -> list[NDArray[np.uint8]]:
     """Each photo once, `width` px wide, enlarged where it is narrower."""
     views = []
     for file in rng.permutation(np.array(files, dtype=object)):

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import edge
 from bench.belt.belts import Belt, marked, of_photos, rendered, unmarked
-from bench.belt.camera import FPS, MARGIN, TURNS, BeltCamera, Condition, exposed
-from bench.belt.metered import MeteredEngine
+from bench.belt.camera import FPS, MARGIN, BeltCamera, Condition
 from bench.belt.oracle import ORACLE, Oracle
-from bench.belt.tracking import CountingLine
+from bench.belt.ways import Places, at_once, on_frames, on_mosaic, on_strip
 from bench.tables import table
-from edge.belt.settings import BeltSettings
 from edge.engines import open_engine
-from edge.engines.engine import Engine, infer
-from edge.frame import Frame
-from edge.model import Model
-from edge.particles import ParticleFilter
-from edge.result import Result
-from edge.sources.source import Source
-from edge.stage_timer import StageTimer
+from edge.engines.engine import Engine
 
 # Steps that are no whole px, so that rows of the belt lie between those of the frames.
 CONDITIONS = (
@@ -63,12 +51,14 @@ WITH_NETWORK = ("5 px", "40 px", "100 px", "400 px of 1080", "few particles",
                 "vibration of 1.5 px", "10% of frames dropped", "all of these")  # fmt: skip
 WIDTH = 512
 # Rows of belt that pass, and frames that show them, at most: of the oracle, and of a network.
-ROWS, FRAMES, NETWORK_FRAMES = 6000, 600, 120
+ROWS, FRAMES, NETWORK_FRAMES = 6000, 600, 60
 # From the scan row to the eject line, px.
 EJECT_PX = 600.0
 # Px from the ends of what passes, where a particle may or may not have crossed the scan row, and
 # from the sides of the frame, where it may not be whole.
 END = 16
+# Of all that is random.
+SEED = 7
 # Px between a particle and the one of the truth that it is.
 SAME_PX = 5.0
 
@@ -83,8 +73,10 @@ class CountRow:
         frames: that arrived.
         truth: particles that were put on the belt; of the oracle's, marked ones.
         mosaic: that the detector finds on the whole belt at once, as noisy as the frames.
+        mosaic_again: the same with other noise: how well a count repeats.
+        strip_at_once: that the detector finds on the picture of the strip at once.
         strip: that the belt run gives.
-        missed, extra: of these, against the mosaic's, by their place.
+        missed, extra: of these, against those of the strip at once, by their place.
         bytetrack: that cross the line, of a tracker as it comes.
         bytetrack_padded: the same where it is told the belt's step.
         strip_pixels, frame_pixels: that the detector computes per pixel of belt, on the strip and
@@ -101,6 +93,8 @@ class CountRow:
     frames: int
     truth: int
     mosaic: int
+    mosaic_again: int
+    strip_at_once: int
     strip: int
     missed: int
     extra: int
@@ -146,7 +140,7 @@ class CountsResult:
 def counts_table(rows: Sequence[CountRow]) -> str:
     """What was counted, and how well the eject line was met."""
     head = (
-        *("condition", "truth", "whole mosaic", "belt", "missed", "extra"),
+        *("condition", "truth", "whole mosaic", "other noise", "strip at once", "belt"),
         *("ByteTrack", "ByteTrack, told the step", "eject error, px", "frames", "within bound"),
     )
     return table(
@@ -154,7 +148,7 @@ def counts_table(rows: Sequence[CountRow]) -> str:
         [
             (
                 row.condition,
-                *(row.truth, row.mosaic, row.strip, row.missed, row.extra),
+                *(row.truth, row.mosaic, row.mosaic_again, row.strip_at_once, row.strip),
                 *(row.bytetrack, row.bytetrack_padded),
                 *(_rounded(row.eject_px), _rounded(row.eject_frames)),
                 "" if row.eject_within is None else f"{row.eject_within:.0%}",
@@ -190,30 +184,17 @@ def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-class Recording(Source):
-    """Frames in memory."""
-
-    time_base = "clip"
-
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        super().__init__("recorded belt")
-        self._frames = frames
-        self.expected = len(frames)
-
-    def __iter__(self) -> Iterator[Frame]:
-        yield from self._frames
-
-
 def measure(
     engine_name: str,
     photos: Sequence[str],
     on_progress: Callable[[str], None],
     conditions: Sequence[Condition] = CONDITIONS,
+    with_network: Sequence[str] = WITH_NETWORK,
     width: int = WIDTH,
     rows: int = ROWS,
 ) -> CountsResult:
-    """Every condition with the oracle, and some with the network, on rendered belts and, where
-    there are `photos` (folders or globs), on belts of these.
+    """Every condition with the oracle, and those `with_network` with the network too, on rendered
+    belts and, where there are `photos` (folders or globs), on belts of these.
 
     Raises:
         EdgeError: the engine fails, or there are no such photos.
@@ -225,7 +206,7 @@ def measure(
         for surface in ("rendered", *(["photos"] if photos else [])):
             for detector, frames in detectors:
                 for condition in conditions:
-                    if detector is network and condition.name not in WITH_NETWORK:
+                    if detector is network and condition.name not in with_network:
                         continue
                     name = detector.info.model
                     on_progress(f"{surface}, {name}, {condition.name}")
@@ -253,23 +234,22 @@ def _belt(condition: Condition, width: int, photos: Sequence[str], detector: str
     return marked(scene) if detector == ORACLE else unmarked(scene)
 
 
-SEED = 7
-
-
 def _row(surface: str, detector: Engine, condition: Condition, belt: Belt) -> CountRow:
     camera = BeltCamera(belt, condition, SEED)
     frames = list(camera)
-    travel, width = condition.travel()[-1], belt.image.shape[1] - 2 * MARGIN
+    travel, width = float(condition.travel()[-1]), belt.image.shape[1] - 2 * MARGIN
     end = width, travel
-    begin = MARGIN + condition.scan_row
-    # From here on y counts from the row that is in the scan row of the first frame, as in a strip.
-    truth = _inside(belt.particles - (MARGIN, begin), end)
-    mosaic = _inside(_mosaic(detector, belt, condition, begin, travel), end)
-    strip = _strip(detector, frames)
-    usual = _usual(detector, camera, frames)
+    # As in a strip, y counts from the row that is in the scan row of the first frame.
+    truth = _inside(belt.particles - (MARGIN, MARGIN + condition.scan_row), end)
+    mosaic = _inside(on_mosaic(detector, camera, SEED), end)
+    strip = on_strip(detector, frames, EJECT_PX)
+    usual = on_frames(detector, camera, frames)
     first = camera.shots[0]
-    places = strip.places + (first.left - MARGIN, first.top - MARGIN)
-    missed, extra = _unmatched(mosaic, _inside(places, end))
+    moved = np.array([first.left, first.top]) - MARGIN
+    places = strip.places + moved
+    found = _inside(places, end)
+    whole = _inside(at_once(detector, strip.picture) + moved, end)
+    missed, extra = _unmatched(whole, found)
     is_oracle = detector.info.model == ORACLE
     eject = _ejection(condition, truth if is_oracle else mosaic, places, strip.records)
     return CountRow(
@@ -279,7 +259,9 @@ def _row(surface: str, detector: Engine, condition: Condition, belt: Belt) -> Co
         frames=len(frames),
         truth=len(truth),
         mosaic=len(mosaic),
-        strip=len(_inside(places, end)),
+        mosaic_again=len(_inside(on_mosaic(detector, camera, SEED + 1), end)),
+        strip_at_once=len(whole),
+        strip=len(found),
         missed=missed,
         extra=extra,
         bytetrack=len(_inside(usual.as_it_comes, end)),
@@ -292,94 +274,12 @@ def _row(surface: str, detector: Engine, condition: Condition, belt: Belt) -> Co
     )
 
 
-def _inside(places: NDArray[np.float64], end: tuple[float, float]) -> NDArray[np.float64]:
+def _inside(places: Places, end: tuple[float, float]) -> Places:
     """Those that lie before (x, y) and farther than `END` from all four sides."""
     return places[((places >= END) & (places < np.array(end) - END)).all(axis=1)]
 
 
-def _mosaic(
-    detector: Engine, belt: Belt, condition: Condition, begin: int, travel: float
-) -> NDArray[np.float64]:
-    """Places (k,2) of what the detector finds on all rows that pass, and some around, at once."""
-    around = MARGIN // 2 * 2
-    rows = slice(begin - around, begin + int(travel) + around)
-    part = belt.image[rows, MARGIN:-MARGIN]
-    image = exposed(np.random.default_rng((SEED, 3)), part, 1.0, condition.noise)
-    with detector.session((image.shape[0], image.shape[1]), 1, StageTimer()) as session:
-        probability = infer(session, image)
-    return _places(_result(detector, Frame(image, 0, "mosaic", None), probability)) - (0, around)
-
-
-def _result(detector: Engine, frame: Frame, probability: NDArray[np.uint8]) -> Result:
-    return Result.of(frame, probability, ParticleFilter(detector.info.threshold))
-
-
-def _places(result: Result) -> NDArray[np.float64]:
-    return np.array([(p.x, p.y) for p in result.particles], np.float64).reshape(-1, 2)
-
-
-@dataclass(frozen=True, eq=False)
-class _Strip:
-    """Of a belt run: its records, their `places` (k,2) in the strip, px, and what it cost."""
-
-    records: list[dict[str, Any]]
-    places: NDArray[np.float64]
-    pixels: int
-    seconds: float
-
-
-def _strip(detector: Engine, frames: Sequence[Frame]) -> _Strip:
-    engine = MeteredEngine(detector)
-    model = Model(engine, Path(detector.info.model))
-    records: list[dict[str, Any]] = []
-    start = time.perf_counter()
-    with edge.run(Recording(frames), model, belt=BeltSettings(eject_px=EJECT_PX)) as run:
-        for result in run:
-            records += result.records()
-    seconds = time.perf_counter() - start
-    places = [(record["crossweb_px"], record["downweb_px"]) for record in records]
-    return _Strip(
-        records, np.array(places, np.float64).reshape(-1, 2), engine.pixels, seconds
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Usual:
-    """Places (k,2) of what crossed the line, of a tracker as it comes and of one told the step."""
-
-    as_it_comes: NDArray[np.float64]
-    padded: NDArray[np.float64]
-    pixels: int
-    seconds: float
-
-
-def _usual(detector: Engine, camera: BeltCamera, frames: Sequence[Frame]) -> _Usual:
-    condition, engine = camera.condition, MeteredEngine(detector)
-    turns = -TURNS[condition.direction]
-    width = camera.belt.image.shape[1] - 2 * MARGIN
-    lines = [
-        CountingLine(condition.scan_row, width, FPS, detector.info.threshold, step)
-        for step in (None, condition.step_px)
-    ]
-    crossed: list[list[NDArray[np.float64]]] = [[], []]
-    seconds = 0.0
-    with engine.session((condition.height, width), 1, StageTimer()) as session:
-        for frame, shot in zip(frames, camera.shots, strict=True):
-            upright = replace(frame, image=np.ascontiguousarray(np.rot90(frame.image, turns)))
-            origin = np.array([shot.left, shot.top]) - MARGIN - (0, condition.scan_row)
-            start = time.perf_counter()
-            result = _result(engine, upright, infer(session, upright.image))
-            for number, line in enumerate(lines):
-                crossed[number].append(line.update(result) + origin)
-                # One tracker is what it costs.
-                if number == 0:
-                    seconds += time.perf_counter() - start
-    return _Usual(*map(np.concatenate, crossed), engine.pixels, seconds)
-
-
-def _nearest(
-    places: NDArray[np.float64], others: NDArray[np.float64]
-) -> Iterator[tuple[int, int]]:
+def _nearest(places: Places, others: Places) -> Iterator[tuple[int, int]]:
     """Pairs of each other's nearest, not farther apart than `SAME_PX`."""
     if not (len(places) and len(others)):
         return
@@ -390,15 +290,15 @@ def _nearest(
             yield number, other
 
 
-def _unmatched(expected: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[int, int]:
+def _unmatched(expected: Places, found: Places) -> tuple[int, int]:
     pairs = len(list(_nearest(expected, found)))
     return len(expected) - pairs, len(found) - pairs
 
 
 def _ejection(
     condition: Condition,
-    truth: NDArray[np.float64],
-    places: NDArray[np.float64],
+    truth: Places,
+    places: Places,
     records: Sequence[dict[str, Any]],
 ) -> dict[str, float | None]:
     """How well it was told when and where particles cross the eject line."""
@@ -418,7 +318,7 @@ def _ejection(
     if not within:
         return {"eject_px": None, "eject_frames": None, "eject_within": None}
     return {
-        "eject_px": round(max(across), 3),
+        "eject_px": round(float(max(across)), 3),
         "eject_frames": round(max(along) * FPS, 3),
         "eject_within": round(sum(within) / len(within), 4),
     }

@@ -28,7 +28,7 @@ class LoopedBelt(Source):
         paced: whether a frame comes every 1 / FPS s, rather than when it is taken.
 
     Attributes:
-        started_s: when the first frame came, by `time.perf_counter`.
+        given_s: when each frame so far came, by `time.perf_counter`.
     """
 
     time_base = "clip"
@@ -41,16 +41,17 @@ class LoopedBelt(Source):
         self._length, self._height, self._paced = belt.length, height, paced
         self._images = _between_rows(belt.image, height)
         self.expected = frames
-        self.started_s = 0.0
+        self.given_s: list[float] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        self.started_s = time.perf_counter()
+        start_s = time.perf_counter()
         for index in range(self.expected or 0):
             if self._paced:
-                time.sleep(max(0.0, self.started_s + index / FPS - time.perf_counter()))
+                time.sleep(max(0.0, start_s + index / FPS - time.perf_counter()))
             row, phase = divmod(index * self._quarters, PHASES)
             top = row % self._length
             image = self._images[phase][top : top + self._height]
+            self.given_s.append(time.perf_counter())
             yield Frame(image, index, self.uri, index / FPS)
 
 

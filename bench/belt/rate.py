@@ -39,8 +39,10 @@ class RateRow:
         pixels: that the network computes per pixel of belt.
         fps: from a source that gives frames as fast as they are taken.
         paced_fps: from one that gives `FPS`, and waits where they are not taken.
-        latency_ms: p50, p99 and max from the moment that a particle passes the scan row to its
-            record, in the paced run, where the source has not had to wait.
+        cpu_ms: of all cores together, of a frame of the first run; what other programs take from
+            the machine leaves it as it is.
+        latency_ms: p50, p99 and max of the paced run, from the frames between which a particle
+            passes the scan row to its record.
         load: average of a minute before and after.
     """
 
@@ -48,6 +50,7 @@ class RateRow:
     along: int
     pixels: float
     fps: float
+    cpu_ms: float
     paced_fps: float
     latency_ms: dict[str, float]
     load: tuple[float, float]
@@ -73,7 +76,7 @@ class RateResult:
     def describe(self) -> str:
         """A Markdown table."""
         head = (
-            *("across x along the belt", "network px per belt px", "FPS"),
+            *("across x along the belt", "network px per belt px", "FPS", "CPU time a frame, ms"),
             *(f"at {self.fps_wanted:g} FPS", "latency p50, ms", "p99", "max", "load"),
         )
         lines = [
@@ -81,6 +84,7 @@ class RateResult:
                 f"{row.across}x{row.along}",
                 f"{row.pixels:.2f}",
                 f"{row.fps:.1f}",
+                f"{row.cpu_ms:.1f}",
                 f"{row.paced_fps:.1f}",
                 *(f"{row.latency_ms[key]:.0f}" for key in ("p50", "p99", "max")),
                 "-".join(f"{load:.1f}" for load in row.load),
@@ -99,6 +103,7 @@ def measure(
     on_progress: Callable[[str], None],
     max_latency_s: float | None = None,
     frames_wh: Sequence[tuple[int, int]] = FRAMES_WH,
+    warm_up: int = WARM_UP,
 ) -> RateResult:
     """A run as fast as it goes and one at the pace of a camera, of each size of frames.
 
@@ -109,7 +114,7 @@ def measure(
     with contextlib.closing(open_engine(engine_name)) as engine:
         for across, along in frames_wh:
             on_progress(f"{across}x{along} px")
-            rows.append(_row(engine, across, along, seconds, max_latency_s))
+            rows.append(_row(engine, across, along, seconds, max_latency_s, warm_up))
         return RateResult(
             engine=engine_name,
             device=engine.device,
@@ -122,23 +127,31 @@ def measure(
 
 
 def _row(
-    engine: Engine, across: int, along: int, seconds: float, max_latency_s: float | None
+    engine: Engine,
+    across: int,
+    along: int,
+    seconds: float,
+    max_latency_s: float | None,
+    warm_up: int,
 ) -> RateRow:
     load = os.getloadavg()[0]
     belt = unmarked(rendered(0, LENGTH, across, PER_MEGAPIXEL))
     settings = BeltSettings(max_latency_s=max_latency_s)
-    frames = WARM_UP + round(seconds * FPS)
+    frames = warm_up + round(seconds * FPS)
     meter = MeteredEngine(engine)
     fast = LoopedBelt(belt, along, STEP_PX, frames, paced=False)
-    fps, _ = _run(fast, meter, settings)
+    start_s = time.process_time()
+    fps, _ = _run(fast, meter, settings, warm_up)
+    cpu_ms = (time.process_time() - start_s) / frames * 1e3
     pixels = meter.pixels / (frames * STEP_PX * across)
     paced = LoopedBelt(belt, along, STEP_PX, frames, paced=True)
-    paced_fps, latency_ms = _run(paced, meter, settings)
+    paced_fps, latency_ms = _run(paced, meter, settings, warm_up)
     return RateRow(
         across=across,
         along=along,
         pixels=round(pixels, 3),
         fps=round(fps, 2),
+        cpu_ms=round(cpu_ms, 2),
         paced_fps=round(paced_fps, 2),
         latency_ms=latency_ms,
         load=(round(load, 2), round(os.getloadavg()[0], 2)),
@@ -146,7 +159,7 @@ def _row(
 
 
 def _run(
-    source: LoopedBelt, engine: Engine, settings: BeltSettings
+    source: LoopedBelt, engine: Engine, settings: BeltSettings, warm_up: int
 ) -> tuple[float, dict[str, float]]:
     """Frames per second, and percentiles of the latency of particles, ms."""
     latency = []
@@ -155,13 +168,13 @@ def _run(
         for result in run:
             now_s = time.perf_counter()
             at_s = result.frame.time_s or 0.0
-            if at_s * FPS < WARM_UP:
+            if at_s * FPS < warm_up:
                 continue
             first = first or (now_s, at_s)
             last = now_s, at_s
-            latency += [
-                now_s - source.started_s - record["passed_s"] for record in result.records()
-            ]
+            passed = np.array([record["passed_s"] for record in result.records()]) * FPS
+            given_s = np.array(source.given_s)
+            latency += (now_s - np.interp(passed, np.arange(len(given_s)), given_s)).tolist()
     assert first
     fps = (last[1] - first[1]) * FPS / (last[0] - first[0])
     found = np.percentile(latency, (50, 99, 100)) * 1e3
