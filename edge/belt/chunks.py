@@ -18,9 +18,9 @@ from edge.errors import EdgeError
 
 # Rows of chunks: the step between those that are tried, and the most.
 STEP, MAX_ROWS = 32, 1024
-# Network pixels per pixel of the strip, relative to the cheapest chunk; smaller chunks cost more,
-# but come earlier.
-MAX_COST = 1.02
+# Network pixels per pixel of the strip that are good enough, and otherwise those of the cheapest
+# chunk and a little more. Smaller chunks cost more, but come earlier.
+GOOD_COST, MAX_RELATIVE_COST = 1.15, 1.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +50,11 @@ def chunk_rows(engine: Engine, width: int) -> int:
     step = -(-STEP // multiple) * multiple
     first = (overlap(halo, multiple) // step + 1) * step
     costs = {
-        rows: engine.tile_grid((rows, width)).pixels / (rows - overlap(halo, multiple))
+        rows: engine.tile_grid((rows, width)).pixels / ((rows - overlap(halo, multiple)) * width)
         for rows in range(first, max(MAX_ROWS, first) + 1, step)
     }
-    least = min(costs.values())
-    return next(rows for rows, cost in costs.items() if cost <= MAX_COST * least)
+    enough = max(GOOD_COST, MAX_RELATIVE_COST * min(costs.values()))
+    return next(rows for rows, cost in costs.items() if cost <= enough)
 
 
 def overlap(halo: int, multiple: int) -> int:
