@@ -24,7 +24,7 @@ from edge.model import Model
 
 STEP_PX = 40.25
 # Of the frames, px; and rows of the belt that goes round, with particles on it.
-WIDTH, HEIGHT = 192, 192
+WIDTH, HEIGHT = 128, 128
 LENGTH, PER_MEGAPIXEL = 3000, 100
 # Times that memory is told in a result.
 SAMPLES = 100
