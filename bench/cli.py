@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
     from bench.baselines import BaselinesResult
     from bench.belt.counts import CountsResult
+    from bench.belt.long_run import LongRunResult
     from bench.belt.rate import RateResult
-    from bench.belt.soak import SoakResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
     from bench.latency import LatencyResult
     from bench.layers import LayersResult
+    from bench.live import LiveResult
     from bench.pipeline import PipelineResult
+    from bench.soak import SoakResult
 
 
 ENGINE = click.option(
@@ -48,6 +50,8 @@ def _show(
     | LayersResult
     | BaselinesResult
     | CountsResult
+    | LiveResult
+    | LongRunResult
     | PipelineResult
     | RateResult
     | SoakResult,
@@ -263,15 +267,15 @@ def belt(
     if max_latency_s and not rate_seconds:
         raise click.UsageError("--max-latency needs --rate-seconds")
     with error_handler():
-        result: CountsResult | RateResult | SoakResult
+        result: CountsResult | LongRunResult | RateResult
         if rate_seconds:
             with require_extra("cpu"):
                 from bench.belt import rate
             result = rate.measure(engine, rate_seconds, _progress, max_latency_s)
         elif soak_hours:
             with require_extra("cpu"):
-                from bench.belt import soak
-            result = soak.measure(engine, soak_hours, _progress)
+                from bench.belt import long_run
+            result = long_run.measure(engine, soak_hours, _progress)
         else:
             with require_extra("peers"):
                 from bench.belt import counts
@@ -306,6 +310,37 @@ def latency(
         with require_extra("cpu"):
             from bench.latency import measure
         _show(measure(engine, fps, frames or round(fps * seconds), size), json_path)
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60,
+    show_default=True,
+    help="Of each of the stretches.",
+)
+@JSON
+def live(seconds: float, json_path: Path | None) -> None:
+    """A live stream through edge.run and through a plain loop with OpenCV, interleaved."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.live import measure
+        _show(measure(seconds), json_path)
+
+
+@bench.command()
+@click.option("--minutes", type=click.FloatRange(min=2), default=30, show_default=True)
+@JSON
+def soak(minutes: float, json_path: Path | None) -> None:
+    """Run edge-run for long while cameras, disks, the broker and viewers fail; check it all."""
+    with error_handler():
+        with require_extra("bench"), require_extra("live"):
+            from bench.soak import measure
+        result = measure(minutes, _progress)
+        _show(result, json_path)
+        if result.failed:
+            raise EdgeError(f"{len(result.failed)} failed: {'; '.join(result.failed)}")
 
 
 @bench.command()

@@ -10,8 +10,8 @@ OUT ?= runs/weights
 TRAIN ?= train
 SAND := --sand '$(DATA)/sand/pydgs_*' --sand '$(DATA)/sand_cc/images/[cimstb][!e]*' \
         --sand '$(DATA)/sand/gravel.png'
-FIT := $(TRAIN) fit $(SAND) --cutouts $(DATA)/beads --crops 1600 --batch 8 --crop 128 \
-       --precision bf16-mixed
+ALL := $(TRAIN) fit $(SAND) --cutouts $(DATA)/beads --crop 128 --precision bf16-mixed
+FIT := $(ALL) --crops 1600 --batch 8
 
 .PHONY: all half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 \
         unet half_unet mrunet
@@ -42,10 +42,6 @@ $(OUT)/negatives_2/done: $(OUT)/lite_c/done
 
 MINED := --negatives $(OUT)/negatives --negatives $(OUT)/negatives_2
 
-$(OUT)/half_mrunet_lite/done: $(OUT)/negatives_2/done
-	$(FIT) --init $(OUT)/lite_c/last.pt $(MINED) --epochs 13 --out $(@D)
-	touch $@
-
 $(OUT)/half_mrunet/done: $(OUT)/negatives_2/done
 	$(FIT) --model half_mrunet --init $(OUT)/lite_c/last.pt $(MINED) --epochs 15 --out $(@D)
 	touch $@
@@ -63,9 +59,21 @@ $(OUT)/quarter_mrunet/done: $(OUT)/quarter_a/done $(OUT)/negatives/done
 	       --out $(@D)
 	touch $@
 
-# The others have every unit, and the negatives of the lite network, from the first step on.
-$(OUT)/%/done: $(OUT)/negatives/done
-	$(FIT) --model $* --negatives $(<D) --epochs 5 --out $(@D)
+$(OUT)/negatives_3/done: $(OUT)/half_mrunet/done
+	rm -rf $(@D)
+	$(TRAIN) mine $(<D)/last.pt $(SAND) --out $(@D)
+	touch $@
+
+# From random weights on, with batch normalisation and larger batches, which is better than all of
+# the above. The x8 variants that ship are those of the ninth epoch.
+NEW := --negatives $(OUT)/negatives_2 --negatives $(OUT)/negatives_3
+
+$(OUT)/half_mrunet_lite/done: $(OUT)/negatives_3/done
+	$(ALL) --model half_mrunet_lite $(NEW) --crops 3200 --batch 16 --epochs 10 --out $(@D)
+	touch $@
+
+$(OUT)/%/done: $(OUT)/negatives_3/done
+	$(ALL) --model $* $(NEW) --crops 6400 --batch 32 --epochs 16 --out $(@D)
 	touch $@
 
 half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 unet half_unet mrunet: \

@@ -22,8 +22,8 @@ from edge.errors import error_handler
 from edge.visualisation import write_image
 
 # The belt moves to the left in the picture, as it would be drawn; frames are shown every so many.
-CONDITION = Condition("", 40.3, 27, height=400, noise=3, per_megapixel=60)
-WIDTH, EVERY, SEED = 400, 6, 2
+CONDITION = Condition("", 40.3, 27, height=400, noise=2, per_megapixel=60)
+WIDTH, EVERY, SEED = 400, 6, 11
 SCAN_BGR, PARTICLE_BGR, PAPER = (0, 220, 255), (0, 200, 0), 255
 GAP = 12
 
@@ -45,7 +45,8 @@ def main(out: Path) -> None:
         above = np.hstack([part for frame in shown for part in (frame, gap)][:-1])
         width = max(above.shape[1], strip.shape[1])
         rows = [_padded(above, width), np.full((GAP, width, 3), PAPER, np.uint8)]
-        write_image(out, np.vstack([*rows, _padded(strip, width)]))
+        options = [cv2.IMWRITE_JPEG_QUALITY, 70] if out.suffix == ".jpg" else []
+        write_image(out, np.vstack([*rows, _padded(strip, width)]), options)
         click.echo(out)
 
 

@@ -22,7 +22,7 @@ from edge.server.auth import VARIABLE, Token
 from edge.server.guard import Guard
 from edge.terminal import Terminal
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 128
 MAX_HEADER_BYTES = 16384
 # A client that for so long neither finishes its request nor takes a byte of the answer is dropped.
 CLIENT_TIMEOUT_S = 10.0

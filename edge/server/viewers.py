@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-MAX_VIEWERS = 8
+MAX_VIEWERS = 24
 # Who asked for nothing for so long has left.
 VIEWER_TIMEOUT_S = 10.0
 

@@ -176,6 +176,8 @@ def _of_sources(statistics: Statistics) -> Iterator[Metric]:
     errors = CounterMetricFamily(
         "edge_source_decode_errors", "Frames that could not be decoded.", labels=labels
     )
+    width = GaugeMetricFamily("edge_source_width_pixels", "Of its last frame.", labels=labels)
+    height = GaugeMetricFamily("edge_source_height_pixels", "Of its last frame.", labels=labels)
     for source in statistics.sources:
         name = printable(source.name)
         for one in State:
@@ -183,7 +185,10 @@ def _of_sources(statistics: Statistics) -> Iterator[Metric]:
         since.add_metric([name], source.since_s)
         reconnects.add_metric([name], source.reconnects)
         errors.add_metric([name], source.decode_errors)
-    yield from (state, since, reconnects, errors)
+        if source.size_wh:
+            width.add_metric([name], source.size_wh[0])
+            height.add_metric([name], source.size_wh[1])
+    yield from (state, since, reconnects, errors, width, height)
 
 
 def _of_sinks(statistics: Statistics) -> Iterator[Metric]:

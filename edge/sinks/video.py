@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import re
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -59,7 +60,7 @@ class VideoSink(Sink):
         movie = self._movies.get(source)
         if movie and (movie.size_hw != result.frame.size_hw or self._full(movie)):
             del self._movies[source]
-            movie.close()
+            self._finish(movie)
             movie = None
         if movie is None:
             movie = self._movies[source] = self._new_movie(result)
@@ -67,6 +68,7 @@ class VideoSink(Sink):
             movie.write(result)
         except OSError:
             del self._movies[source]
+            self.lost += movie.pending
             with contextlib.suppress(OSError):
                 movie.cut()
             raise
@@ -75,7 +77,14 @@ class VideoSink(Sink):
         """As `Sink.close`."""
         with contextlib.ExitStack() as closing:  # all of them, also where one fails
             for movie in self._movies.values():
-                closing.callback(movie.close)
+                closing.callback(self._finish, movie)
+
+    def _finish(self, movie: _Movie) -> None:
+        try:
+            movie.close()
+        except OSError:
+            self.lost += movie.pending
+            raise
 
     def _full(self, movie: _Movie) -> bool:
         return self._rotation.due(movie.begun_s, movie.size, time.time())
@@ -94,21 +103,24 @@ class _Movie:
         size_hw: (height, width) of the frames, px.
         begun_s: Unix time.
         size: bytes of the header and the fragments that are in the file.
+        pending: frames of the fragment that is not in it yet.
     """
 
     def __init__(self, path: Path, size_hw: tuple[int, int], begun_s: float) -> None:
         import av
 
         self._path, self.size_hw, self.begun_s = path, size_hw, begun_s
-        self.size = self._header_size = 0
+        self.size = self._header_size = self.pending = 0
         self._last_s: float | None = None
         # Of the last frame and the last key frame, from the begin of the file; below 0: none yet.
         self._at_s = self._key_frame_s = -math.inf
         # A fragment for each key frame, none of which depends on the end of the file.
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         with self._errors():
+            # Given a path, PyAV leaves a file open whose header could not be written.
+            self._file = _WholeFile(part(path), "xb")
             self._container: OutputContainer = av.open(
-                str(part(path)), "w", format="mp4", options=options
+                self._file, "w", format="mp4", options=options
             )
             self._stream: VideoStream = self._container.add_stream("libx264", rate=25)
             self._stream.height, self._stream.width = (side + side % 2 for side in size_hw)
@@ -134,7 +146,9 @@ class _Movie:
             frame.pict_type, self._key_frame_s = PictureType.I, self._at_s
         with self._errors():
             self._container.mux(self._stream.encode(frame))
-        self.size = part(self._path).stat().st_size
+        size, before = part(self._path).stat().st_size, self.size
+        # A fragment is written when the key frame of the next one comes.
+        self.size, self.pending = size, self.pending + 1 if size == before else 1
         self._header_size = self._header_size or self.size
 
     def close(self) -> None:
@@ -143,6 +157,7 @@ class _Movie:
             with self._errors():
                 self._container.mux(self._stream.encode())
                 self._container.close()
+                self._file.close()
         except OSError:
             self.cut()
             raise
@@ -152,6 +167,7 @@ class _Movie:
         """Finish the file where its last whole fragment ends; without any there is no file."""
         with contextlib.suppress(OSError), self._errors():
             self._container.close()
+        self._file.close()
         if self.size > self._header_size:
             os.truncate(part(self._path), self.size)
             self._finish()
@@ -175,5 +191,15 @@ class _Movie:
 
         try:
             yield
-        except FFmpegError as error:
+        except (FFmpegError, OSError) as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+
+class _WholeFile(io.FileIO):
+    """Writes all it is given or raises: FFmpeg does not look at how much was written."""
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[super().write(left) :]
+        return len(data)

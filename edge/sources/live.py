@@ -10,6 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ STALE_S, WATCH_S = 10.0, 0.5
 RETRY_S, MAX_RETRY_S = 0.5, 30.0
 # A connection that lasted as long ends a series of failures.
 STEADY_S = 30.0
+# How often damaged frames are logged; all are counted.
+LOG_S = 60.0
 # How far apart the clocks of a source and of this machine run at most, seconds per second.
 CLOCK_DRIFT = 2e-4
 
@@ -67,6 +70,7 @@ class LiveSource(Source):
         self._connected_s = self._new_s = self._seen_s = time.monotonic()
         self._failures = self._gaps = 0
         self._gaps_s = 0.0
+        self._logged_s = -LOG_S
         self._last: NDArray[np.uint8] | None = None
 
     @abstractmethod
@@ -137,7 +141,7 @@ class LiveSource(Source):
                     return
                 now = time.time()
                 if picture is None:
-                    self._set(decode_errors=self._status.decode_errors + 1)
+                    self._count_damaged()
                     yield SkippedFrame(
                         next(counter), self._name, now, "failed", "could not be decoded"
                     )
@@ -200,6 +204,13 @@ class LiveSource(Source):
             _log.warning("%s: not there yet (%s); trying again", self.uri, describe(error))
         _log.debug("%s: attempt %d: %s", self.uri, self._failures, describe(error))
 
+    def _count_damaged(self) -> None:
+        errors = self._status.decode_errors + 1
+        self._set(decode_errors=errors)
+        if time.monotonic() - self._logged_s >= LOG_S:
+            self._logged_s = time.monotonic()
+            _log.warning("%s: a frame could not be decoded (%d so far)", self.uri, errors)
+
     def _arrived(self, image: NDArray[np.uint8]) -> float | None:
         """Take note of a picture; after a loss, seconds since the one before."""
         now_s = time.monotonic()
@@ -208,9 +219,15 @@ class LiveSource(Source):
             self._gaps, self._gaps_s = self._gaps + 1, self._gaps_s + gap_s
             self._set(reconnects=self._status.reconnects + 1)
         self._seen_s = now_s
+        size_wh, before = (image.shape[1], image.shape[0]), self._status.size_wh
+        if size_wh != before:
+            self._set(size_wh=size_wh)
+            if before:
+                _log.warning("%s: frames of %dx%d, no longer %dx%d", self.uri, *size_wh, *before)
         if self._last is None or not _same(image, self._last):
             self._last, self._new_s = image, now_s
-            self._enter(State.LIVE, "live")
+            first = self._status.state is State.CONNECTING
+            self._enter(State.LIVE, "live" if first else "live again")
         return gap_s
 
     def _watch(self) -> None:
@@ -228,13 +245,14 @@ class LiveSource(Source):
 
     def _change(self, state: State, text: str) -> None:
         """With the lock held; one line in the log per change."""
-        level = logging.INFO if state is State.LIVE else logging.WARNING
-        _log.log(level, "%s: %s", self.uri, text)
+        # Who reads of a loss must read of its end too.
+        first = self._status.state is State.CONNECTING
+        _log.log(logging.INFO if first else logging.WARNING, "%s: %s", self.uri, text)
         self._status = replace(self._status, state=state, since_s=time.time())
 
-    def _set(self, **counts: int) -> None:
+    def _set(self, **values: Any) -> None:
         with self._lock:
-            self._status = replace(self._status, **counts)  # type: ignore[arg-type]
+            self._status = replace(self._status, **values)
 
 
 class StreamClock:

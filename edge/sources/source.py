@@ -30,6 +30,7 @@ class SourceStatus:
         since_s: Unix time from which on it is in that state.
         reconnects: how often the connection was made again.
         decode_errors: frames that came but could not be decoded.
+        size_wh: (width, height) of the last frame, px, of a live source; None before the first.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SourceStatus:
     since_s: float
     reconnects: int = 0
     decode_errors: int = 0
+    size_wh: tuple[int, int] | None = None
 
 
 class Source(ABC):

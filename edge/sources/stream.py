@@ -26,6 +26,8 @@ SCHEMES = ("rtsp", "rtsps", "http", "https")
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 15.0
 # How much of a stream FFmpeg may look at before the first frame, microseconds.
 ANALYSIS_US = 1_000_000
+# Of a format, FFmpeg's AVFMT_NOTIMESTAMPS.
+NO_TIMESTAMPS = 0x80
 # How early a recording may end and be whole.
 END_TOLERANCE_S = 1.0
 
@@ -50,6 +52,7 @@ class StreamSource(LiveSource):
         self._decoded: deque[VideoFrame] = deque()
         self._duration_s: float | None = None
         self._position_s = 0.0
+        self._timed = True
 
     def open(self) -> None:
         """Raises MissingExtraError where PyAV is not installed."""
@@ -84,6 +87,8 @@ class StreamSource(LiveSource):
             # Or damaged pictures come with grey in place of what is missing.
             video.codec_context.options = {"err_detect": "explode"}
         self._packets = container.demux(video)
+        # Of what has no time stamps, such as MJPEG, FFmpeg makes some up, 25 a second.
+        self._timed = not container.format.flags & NO_TIMESTAMPS
         # Live streams have none.
         self._duration_s = container.duration / av.time_base if container.duration else None
 
@@ -106,7 +111,8 @@ class StreamSource(LiveSource):
                 return None
             if frame.time is not None:
                 self._position_s = max(self._position_s, frame.time)
-            return Picture(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.time)
+            image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            return Picture(image, frame.time if self._timed else None)
         except av.FFmpegError as error:
             raise EdgeError(_reason(error)) from None
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.belt import rate, soak
+from bench.belt import long_run, rate
 from bench.belt.belts import Belt, marked, of_photos, rendered, unmarked
 from bench.belt.camera import MARGIN, BeltCamera, Condition, shots
 from bench.belt.looped import LoopedBelt
@@ -152,8 +152,8 @@ def test_the_rate() -> None:
     assert "96x160" in result.describe()
 
 
-def test_the_soak_counts_every_round() -> None:
-    result = soak.measure("quarter_mrunet", 0.02, lambda _: None)
+def test_hours_of_belt_count_every_round() -> None:
+    result = long_run.measure("quarter_mrunet", 0.02, lambda _: None)
     assert result.frames == 2160
     assert result.particles == result.expected > 100
     assert "particles counted" in result.describe()

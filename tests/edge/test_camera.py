@@ -90,8 +90,14 @@ def test_a_camera_is_opened_again(
     assert source.problems[0].startswith("camera3: lost once, ")
     assert source.problems[1] == "camera3: 1 frame could not be decoded"
     assert all(capture.released for capture in captures)
-    # One line per change, however many attempts.
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
+    # One line per change, however many attempts, and the damaged frame.
+    assert [record.levelname for record in caplog.records] == [
+        "INFO",
+        "WARNING",
+        "WARNING",
+        "WARNING",
+    ]
+    assert caplog.records[2].getMessage() == "camera3: live again"
 
 
 def test_a_silent_camera_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class Unsteady(endless.EndlessSource):
             yield SkippedFrame(1, "x", None, "failed") if frame.index == 1 else frame
 
     def statuses(self) -> tuple[SourceStatus, ...]:
-        return (SourceStatus("rtsp://left", State.LOST, 1e9, reconnects=4, decode_errors=2),)
+        return (SourceStatus("rtsp://left", State.LOST, 1e9, 4, 2, (640, 480)),)
 
 
 def test_the_numbers_are_those_of_the_run() -> None:
@@ -106,6 +106,8 @@ def test_the_numbers_are_those_of_the_run() -> None:
         ("source_state_start_time_seconds", ("rtsp://left",), 1e9),
         ("source_reconnects_total", ("rtsp://left",), 4),
         ("source_decode_errors_total", ("rtsp://left",), 2),
+        ("source_width_pixels", ("rtsp://left",), 640),
+        ("source_height_pixels", ("rtsp://left",), 480),
         ("queue_depth", ("capture",), 0),
         ("sink_failed_total", ('lossy "1"',), 1),
         ("sink_lost_total", ('lossy "1"',), 3),

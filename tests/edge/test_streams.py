@@ -136,7 +136,9 @@ def state(source: Source) -> State:
     return source.statuses()[0].state
 
 
-def test_damaged_pictures_are_counted(serve: Callable[..., MjpegServer]) -> None:
+def test_damaged_pictures_are_counted_and_logged(
+    serve: Callable[..., MjpegServer], caplog: pytest.LogCaptureFixture
+) -> None:
     def pictures(index: int) -> bytes:
         data = jpeg(picture(index))
         return data[: len(data) // 2] if index % 4 == 3 else data
@@ -154,6 +156,23 @@ def test_damaged_pictures_are_counted(serve: Callable[..., MjpegServer]) -> None
     source.close()
     assert list(frames) == []
     assert source.problems == [f"{source.uri}: 3 frames could not be decoded"]
+    # Not each of them: a bad cable may damage every frame for a week.
+    said = [record.getMessage() for record in caplog.records if "decode" in record.getMessage()]
+    assert said == [f"{source.uri}: a frame could not be decoded (1 so far)"]
+
+
+def test_times_of_mjpeg_are_those_of_arrival(serve: Callable[..., MjpegServer]) -> None:
+    # FFmpeg would have 25 frames a second, however slowly they come.
+    def pictures(index: int) -> bytes:
+        time.sleep(0.1)
+        return jpeg(picture(index))
+
+    frames = iter(open_source(f"http://127.0.0.1:{serve(pictures).port}/video"))
+    ages_s = []
+    for _ in range(20):
+        frame = next(frames)
+        ages_s.append(time.time() - (frame.time_s or 0))
+    assert ages_s[-1] < 0.6
 
 
 def test_a_server_may_come_later_go_and_come_back(
@@ -176,7 +195,8 @@ def test_a_server_may_come_later_go_and_come_back(
     assert [frame.index for frame in found] == list(range(len(found)))
     assert source.problems[0].startswith(f"{source.uri}: lost 2 times, ")
     changes = [r.levelname for r in caplog.records if r.levelno > logging.DEBUG]
-    assert changes == ["WARNING", "INFO", "WARNING", "INFO", "WARNING"]
+    # The end of a loss is as loud as its begin.
+    assert changes == ["WARNING", "INFO", "WARNING", "WARNING", "WARNING"]
     shown = caplog.text + source.uri + str(source.problems) + found[0].file
     assert "secret" not in shown
     assert found[0].file == f"http://127.0.0.1:{port}/video?token=***"
@@ -322,7 +342,9 @@ def test_damage_in_h264_is_counted(tmp_path: Path, folder_server: str) -> None:
     assert source.statuses()[0].decode_errors == len(failed)
 
 
-def test_reading_keeps_pace_and_sizes_may_change(serve: Callable[..., MjpegServer]) -> None:
+def test_reading_keeps_pace_and_sizes_may_change(
+    serve: Callable[..., MjpegServer], caplog: pytest.LogCaptureFixture
+) -> None:
     # A slow consumer gets new pictures, not a backlog.
     server = serve(lambda index: jpeg(picture(index, 96 if index < 60 else 128)))
     with edge.run(f"http://127.0.0.1:{server.port}/", "quarter_mrunet", seconds=60) as run:
@@ -333,8 +355,10 @@ def test_reading_keeps_pace_and_sizes_may_change(serve: Callable[..., MjpegServe
             if len(sides) == 2 and result.frame.index > 80:
                 age_s = time.time() - (result.frame.time_s or 0)
                 assert age_s < 5
+                assert run.statistics().sources[0].size_wh == (128, 128)
                 break
     assert sides == {(96, 96), (128, 128)}
+    assert "frames of 128x128, no longer 96x96" in caplog.text
     report = run.report()
     assert report.frames_dropped > 10
     assert report.sources[0]["state"] == "live"

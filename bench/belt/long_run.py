@@ -31,7 +31,7 @@ SAMPLES = 100
 
 
 @dataclass(frozen=True)
-class SoakResult:
+class LongRunResult:
     """A belt run of `hours` at `FPS` and `step_px`, in `seconds`, with an oracle as network.
 
     Attributes:
@@ -63,7 +63,7 @@ class SoakResult:
         )
 
 
-def measure(engine_name: str, hours: float, on_progress: Callable[[str], None]) -> SoakResult:
+def measure(engine_name: str, hours: float, on_progress: Callable[[str], None]) -> LongRunResult:
     """Run it; the oracle's tiles are those of `engine_name`.
 
     Raises:
@@ -88,7 +88,7 @@ def measure(engine_name: str, hours: float, on_progress: Callable[[str], None]) 
     if len(memory) < SAMPLES // 2:
         raise EdgeError(f"{hours:g} hours are too few chunks to tell a slope: give more")
     travel = (frames - 1) * STEP_PX
-    return SoakResult(
+    return LongRunResult(
         hours=hours,
         seconds=round(time.perf_counter() - start, 1),
         frames=frames,
