@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge.belt.correlation import Match, contrast, correlate, peak, spectrum
 from edge.belt.direction import Direction
 from edge.belt.settings import BeltSettings
+from edge.belt.skew import Skew
 from edge.errors import EdgeError
 
 # Of the part of the frames that is compared, px: along the belt and across; and where the direction
@@ -30,10 +31,6 @@ MIN_TRAVEL = 3.0
 COARSE = 256
 # Frames over which the speed is averaged, and those of which the next is guessed.
 SPEED_FRAMES, GUESS_FRAMES = 24, 5
-# How fast earlier key frames are forgotten for the skew.
-SKEW_MEMORY = 0.9
-# px, by which the skew is drawn to zero while little has been seen.
-SKEW_PRIOR = 20.0
 # What stands still in the picture (dirt on the lens, glare) has a peak of its own, this near to no
 # shift at all, px. Another is the belt's where it is so high compared with that one.
 STILL, RELATIVE_QUALITY = 4, 0.3
@@ -54,7 +51,7 @@ class Position:
 
     Attributes:
         downweb, crossweb: px.
-        skew: crossweb px per downweb px of travel, over the last frames.
+        skew: crossweb px per downweb px of travel.
         measured: whether the frame told it; else it is assumed from the speed.
         quality: as `Match.quality`.
     """
@@ -113,7 +110,7 @@ class Registration:
         self._time_s, self._interval_s = 0.0, 0.0
         self._failures = 0
         self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
-        self._skew_sums = np.zeros(2)
+        self._skew = Skew()
         self._contrast = 0.0
 
     def add(self, image: NDArray[np.uint8], time_s: float | None = None) -> Position:
@@ -153,7 +150,7 @@ class Registration:
         speeds = np.diff(places) / np.diff(times)
         mean = (places[-1] - places[0]) / (times[-1] - times[0])
         downweb = self.direction.travel(*self._shift)[0]
-        return Motion(self._time_s, downweb, float(mean), float(speeds.std()), self._skew())
+        return Motion(self._time_s, downweb, float(mean), float(speeds.std()), self._skew.value)
 
     def _elapsed(self, time_s: float | None) -> float:
         """Since the last frame; as between those before where the times do not tell."""
@@ -301,8 +298,9 @@ class Registration:
             ):
                 self.direction = Direction.of(dy, dx)
         if self.direction:
-            downweb = self.direction.travel(*shift)[0]
+            downweb, crossweb = self.direction.travel(*shift)
             self._history.append((self._time_s, downweb))
+            self._skew.add(downweb, crossweb)
         if self._is_far(grey):
             self._replace_key(grey)
 
@@ -329,7 +327,7 @@ class Registration:
         """The content's shift (dy, dx) where the belt moves by `downweb` px."""
         if self.direction is None:
             return np.zeros(2)
-        return np.asarray(self.direction.shift(downweb, downweb * self._skew()))
+        return np.asarray(self.direction.shift(downweb, downweb * self._skew.value))
 
     def _is_far(self, grey: NDArray[np.uint8], limit: float = KEY_RANGE) -> bool:
         assert self._key
@@ -337,29 +335,13 @@ class Registration:
         return bool((travelled > limit * np.asarray(grey.shape)).any())
 
     def _replace_key(self, grey: NDArray[np.uint8]) -> None:
-        assert self._key
-        if self.direction:
-            self._skew_sums = SKEW_MEMORY * self._skew_sums + self._key_travel(self.direction)
         self._key = _KeyFrame(grey, self._shift)
-
-    def _key_travel(self, direction: Direction) -> NDArray[np.float64]:
-        """Since the key frame: downweb times crossweb, and downweb squared."""
-        assert self._key
-        travelled = np.subtract(self._shift, self._key.shift)
-        downweb, crossweb = direction.travel(*travelled.tolist())
-        return np.array([downweb * crossweb, downweb**2])
-
-    def _skew(self) -> float:
-        if self.direction is None:
-            return 0.0
-        product, square = self._skew_sums + self._key_travel(self.direction)
-        return float(product / (square + SKEW_PRIOR**2))
 
     def _position(self, *, measured: bool, quality: float) -> Position:
         if self.direction is None:
             return Position(0.0, 0.0, 0.0, measured, quality)
         downweb, crossweb = self.direction.travel(*self._shift)
-        return Position(downweb, crossweb, self._skew(), measured, quality)
+        return Position(downweb, crossweb, self._skew.value, measured, quality)
 
 
 def _pair(values: NDArray[np.float64]) -> Shift:
