@@ -116,7 +116,12 @@ def gains(condition: Condition, seed: int) -> NDArray[np.float64]:
 
 
 class BeltCamera(Source):
-    """The frames of a belt under a condition."""
+    """The frames of a belt under a condition.
+
+    Attributes:
+        shots: which of them arrive.
+        gain: what the light of each moment is multiplied by.
+    """
 
     time_base = "clip"
 
@@ -124,17 +129,17 @@ class BeltCamera(Source):
         super().__init__("simulated belt")
         self.belt, self.condition, self._seed = belt, condition, seed
         self.shots = shots(condition, seed)
+        self.gain = gains(condition, seed)
         self.expected = len(self.shots)
 
     def __iter__(self) -> Iterator[Frame]:
         condition = self.condition
-        gain = gains(condition, self._seed)
         # Of a repeated picture the noise is the same too.
         for moment, same in itertools.groupby(self.shots, lambda shot: shot.moment):
             shot = next(same)
             image = self._view(shot)
             rng = np.random.default_rng((self._seed, 2, moment))
-            image = exposed(rng, image, float(gain[moment]), condition.noise)
+            image = exposed(rng, image, float(self.gain[moment]), condition.noise)
             image = np.ascontiguousarray(np.rot90(image, TURNS[condition.direction]))
             for number in (shot.number, *(again.number for again in same)):
                 yield Frame(image, number, self.uri, number / FPS)
@@ -154,11 +159,13 @@ class BeltCamera(Source):
 
 
 def exposed(
-    rng: np.random.Generator, image: NDArray[np.uint8], gain: float, noise: float
+    rng: np.random.Generator,
+    image: NDArray[np.uint8],
+    gain: float | NDArray[np.float64],
+    noise: float,
 ) -> NDArray[np.uint8]:
     """An image under another exposure, with a sensor's noise, grey levels."""
-    seen = image.astype(np.float32)
-    seen *= np.float32(gain)
+    seen = np.multiply(image, gain, dtype=np.float32)
     if noise:
         seen += rng.standard_normal(seen.shape, np.float32) * np.float32(noise)
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8)

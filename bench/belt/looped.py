@@ -28,7 +28,7 @@ class LoopedBelt(Source):
         paced: whether a frame comes every 1 / FPS s, rather than when it is taken.
 
     Attributes:
-        given_s: when each frame so far came, by `time.perf_counter`.
+        given_s: (frames,) when each came, by `time.perf_counter`; NaN before.
     """
 
     time_base = "clip"
@@ -41,7 +41,7 @@ class LoopedBelt(Source):
         self._length, self._height, self._paced = belt.length, height, paced
         self._images = _between_rows(belt.image, height)
         self.expected = frames
-        self.given_s: list[float] = []
+        self.given_s = np.full(frames, np.nan)
 
     def __iter__(self) -> Iterator[Frame]:
         start_s = time.perf_counter()
@@ -51,7 +51,7 @@ class LoopedBelt(Source):
             row, phase = divmod(index * self._quarters, PHASES)
             top = row % self._length
             image = self._images[phase][top : top + self._height]
-            self.given_s.append(time.perf_counter())
+            self.given_s[index] = time.perf_counter()
             yield Frame(image, index, self.uri, index / FPS)
 
 

@@ -173,8 +173,8 @@ def _run(
             first = first or (now_s, at_s)
             last = now_s, at_s
             passed = np.array([record["passed_s"] for record in result.records()]) * FPS
-            given_s = np.array(source.given_s)
-            latency += (now_s - np.interp(passed, np.arange(len(given_s)), given_s)).tolist()
+            given_s = np.interp(passed, np.arange(len(source.given_s)), source.given_s)
+            latency += (now_s - given_s).tolist()
     assert first
     fps = (last[1] - first[1]) * FPS / (last[0] - first[0])
     found = np.percentile(latency, (50, 99, 100)) * 1e3

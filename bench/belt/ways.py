@@ -27,6 +27,8 @@ from edge.sources.source import Source
 from edge.stage_timer import StageTimer
 
 Places = NDArray[np.float64]
+# What is smaller is mostly noise, px.
+MIN_DIAMETER_PX = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +57,18 @@ class LineRun:
 def on_mosaic(detector: Engine, camera: BeltCamera, seed: int) -> Places:
     """Places (k,2) of what the detector finds on all rows that pass, and some around, at once.
 
-    They are as noisy as the frames. As in a strip, y counts from the row that is in the scan row of
-    the first frame.
+    They are as noisy as the frames, and each is as bright as it was in the first frame in which it
+    has passed the scan row. As in a strip, y counts from the row that is there in the first frame.
     """
     condition, around = camera.condition, MARGIN
     begin = MARGIN + condition.scan_row
-    rows = slice(begin - around, begin + int(condition.travel()[-1]) + around)
-    image = exposed(
-        np.random.default_rng(seed), camera.belt.image[rows, MARGIN:-MARGIN], 1.0, condition.noise
-    )
+    end = begin + int(condition.travel()[-1])
+    tops = np.array([shot.top for shot in camera.shots])
+    gain = np.array([camera.gain[shot.moment] for shot in camera.shots])
+    passed = np.arange(-around, end - begin + around) + tops[0]
+    seen = np.searchsorted(np.maximum.accumulate(tops), passed).clip(max=len(tops) - 1)
+    rows = camera.belt.image[begin - around : end + around, MARGIN:-MARGIN]
+    image = exposed(np.random.default_rng(seed), rows, gain[seen, None, None], condition.noise)
     return at_once(detector, image) - (0, around)
 
 
@@ -81,7 +86,9 @@ def on_strip(detector: Engine, frames: Sequence[Frame], eject_px: float) -> Stri
     records: list[dict[str, Any]] = []
     parts: list[tuple[int, NDArray[np.uint8]]] = []
     start = time.perf_counter()
-    with edge.run(Recording(frames), model, belt=BeltSettings(eject_px=eject_px)) as run:
+    settings = BeltSettings(eject_px=eject_px)
+    source = Recording(frames)
+    with edge.run(source, model, min_diameter_px=MIN_DIAMETER_PX, belt=settings) as run:
         for result in run:
             records += result.records()
             frame = cast(BeltFrame, result.frame)
@@ -139,7 +146,7 @@ class Recording(Source):
 
 
 def _result(detector: Engine, frame: Frame, probability: NDArray[np.uint8]) -> Result:
-    return Result.of(frame, probability, ParticleFilter(detector.info.threshold))
+    return Result.of(frame, probability, ParticleFilter(detector.info.threshold, MIN_DIAMETER_PX))
 
 
 def _places(found: Sequence[tuple[float, float]]) -> Places:
