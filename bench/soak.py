@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import math
 import os
@@ -12,19 +13,16 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.machine import memory_mb
 from bench.mjpeg_server import Camera, Mode
 from bench.soak_checks import (
     Check,
     Fault,
     LogLine,
     Sample,
-    SinkCounts,
     complete,
     delivered,
     faults_seen,
@@ -39,6 +37,7 @@ from bench.soak_checks import (
     viewers_served,
 )
 from bench.soak_records import frames_csv, jsonl_frames, sqlite_frames, video_frames
+from bench.soak_sampling import sample
 from bench.soak_surroundings import (
     START_TIMEOUT_S,
     TOPIC,
@@ -162,7 +161,6 @@ class _Soak:
         self._reader.start()
         self._samples: list[Sample] = []
         self._faults: list[Fault] = []
-        self._stretches: dict[str, list[tuple[float, float]]] = {"without": [], "beside": []}
 
     def _arguments(self, page_port: int) -> list[str]:
         small = self._disk.folder if self._disk else self._folder
@@ -182,52 +180,51 @@ class _Soak:
 
     def run(self, seconds: float) -> SoakResult:
         self._wait_until_live()
-        begin_s = time.time()
-        rounds = max(1, int(seconds // ROUND_S))
+        begin_s, rounds = time.time(), int(seconds // ROUND_S)
         sampling = threading.Thread(target=self._sample_always, daemon=True)
         sampling.start()
-        events = sorted(self._events(rounds), key=lambda event: event[0])
-        for at_s, kind, begins in [*events, (seconds, "end", True)]:
-            while (left_s := begin_s + at_s - time.time()) > 0 and self._process.poll() is None:
-                time.sleep(min(left_s, 0.5))
-            if self._process.poll() is not None or kind == "end":
+        for at_s, kind, begins in self._events(rounds):
+            if not self._runs_until(begin_s + at_s):
                 break
             self._switch(kind, begins)
+        self._runs_until(begin_s + seconds)
         self._viewers.stop()
-        sampled_s = time.time()
-        for name, spans in (("without", WITHOUT_VIEWERS), ("beside", WITH_VIEWERS)):
-            for number in range(rounds):
-                start_s = begin_s + number * ROUND_S
-                self._stretches[name] += [
-                    (start_s + a, start_s + b) for a, b in spans if start_s + b <= sampled_s
-                ]
+        end_s = time.time()
         self._end()
         sampling.join()
-        return self._result(begin_s, sampled_s - begin_s, rounds)
+        return self._result(begin_s, end_s, rounds)
+
+    def _runs_until(self, at_s: float) -> bool:
+        """Wait; whether edge-run still runs then."""
+        while self._process.poll() is None:
+            if time.time() >= at_s:
+                return True
+            time.sleep(min(0.5, max(0.0, at_s - time.time())))
+        return False
 
     def _wait_until_live(self) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
             with contextlib.suppress(OSError, KeyError):  # the sink listens before the run begins
-                if self._sample().processed:
+                if sample(self._process.pid, self._metrics_port).processed:
                     return
             time.sleep(0.2)
         said = "; ".join(line for _, line in self._stderr[-3:])
         raise EdgeError(f"edge-run does not start: {said}")
 
-    def _events(self, rounds: int) -> Iterator[tuple[float, str, bool]]:
-        for number in range(rounds):
-            for kind, begin_s, end_s in ROUND:
-                yield number * ROUND_S + begin_s, kind, True
-                yield number * ROUND_S + end_s, kind, False
+    def _events(self, rounds: int) -> list[tuple[float, str, bool]]:
+        """When which fault begins or ends, in order."""
+        able = {"broker away": self._broker, "disk full": self._disk}
+        return sorted(
+            (number * ROUND_S + at_s, kind, begins)
+            for number in range(rounds)
+            for kind, begin_s, end_s in ROUND
+            if able.get(kind, True)
+            for at_s, begins in ((begin_s, True), (end_s, False))
+        )
 
     def _switch(self, kind: str, begins: bool) -> None:
         """Begin a fault, or end it."""
-        skipped = (kind == "broker away" and not self._broker) or (
-            kind == "disk full" and not self._disk
-        )
-        if skipped:
-            return
         self._progress(f"{kind} {'begins' if begins else 'ends'}")
         now_s = time.time()
         if kind == "viewers":
@@ -253,45 +250,9 @@ class _Soak:
 
     def _sample_always(self) -> None:
         while self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                self._samples.append(self._sample())
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._samples.append(sample(self._process.pid, self._metrics_port))
             time.sleep(SAMPLE_S)
-
-    def _sample(self) -> Sample:
-        from prometheus_client.parser import text_string_to_metric_families
-
-        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-        values: dict[str, float] = {}
-        sinks: dict[str, dict[str, int]] = {}
-        state = ""
-        for family in text_string_to_metric_families(text):
-            for name, labels, value, *_ in family.samples:
-                if name == "edge_source_state":
-                    state = labels["state"] if value else state
-                elif name.startswith("edge_sink_"):
-                    what = name.removeprefix("edge_sink_").removesuffix("_total")
-                    sinks.setdefault(labels["sink"], {})[what] = int(value)
-                elif labels.get("reason", "newer_frame") == "newer_frame":
-                    values[name] = value
-        pids = list(processes(self._process.pid))
-        return Sample(
-            at_s=time.time(),
-            memory_mb=sum(memory_mb(pid, "VmRSS") for pid in pids),
-            threads=sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids),
-            files=sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
-            processed=int(values["edge_frames_processed_total"]),
-            dropped=int(values["edge_frames_dropped_total"]),
-            state=state,
-            reconnects=int(values["edge_source_reconnects_total"]),
-            decode_errors=int(values["edge_source_decode_errors_total"]),
-            width=int(values.get("edge_source_width_pixels", 0)),
-            sinks={
-                name: SinkCounts(**{k: v for k, v in counts.items() if k != "created"})
-                for name, counts in sinks.items()
-            },
-        )
 
     def _end(self) -> None:
         """SIGTERM, as of a service that is stopped."""
@@ -304,17 +265,19 @@ class _Soak:
                 self._process.wait()
         self._reader.join(10)
 
-    def _result(self, begin_s: float, seconds: float, rounds: int) -> SoakResult:
+    def _result(self, begin_s: float, end_s: float, rounds: int) -> SoakResult:
         summary_path = self._folder / "out" / "summary.json"
         if not summary_path.is_file():
             said = "; ".join(line for _, line in self._stderr[-3:])
-            raise EdgeError(f"edge-run ended without a summary after {seconds:.0f} s: {said}")
+            raise EdgeError(
+                f"edge-run ended without a summary after {end_s - begin_s:.0f} s: {said}"
+            )
         summary = json.loads(summary_path.read_text(encoding="utf-8"))
         counts = {s: summary[f"frames_{s}"] for s in ("processed", "dropped", "failed")}
         kinds = dict.fromkeys(kind for kind, *_ in ROUND)
         return SoakResult(
             engine=ENGINE,
-            seconds=round(seconds, 1),
+            seconds=round(end_s - begin_s, 1),
             fps=FPS,
             width=WIDTH,
             height=HEIGHT,
@@ -328,7 +291,7 @@ class _Soak:
                 (round(s.at_s - begin_s, 1), s.processed, round(s.memory_mb, 1))
                 for s in self._samples[:: round(60 / SAMPLE_S)]
             ],
-            checks=self._checks(counts),
+            checks=[*self._checks(counts), *self._viewer_checks(begin_s, end_s, rounds)],
             problems=summary["problems"],
             log=[(round(at_s - begin_s, 1), line) for at_s, line in self._stderr],
         )
@@ -360,14 +323,22 @@ class _Soak:
             small = jsonl_frames(self._disk.folder, "small")
             lost = last["small.jsonl"].failed
             checks.append(rows_complete("JSON Lines on the full disk", small, particles, lost))
-            # Of the sink's own account the last sample lacks the end.
-            belt = last["belt.mp4"]
-            written = len(particles) - belt.failed
-            belt = SinkCounts(written, belt.failed, belt.waiting, belt.lost)
-            checks.append(video_complete(video_frames(self._disk.folder), belt))
-        return [*checks, *self._viewer_checks(stored)]
+            decoded = video_frames(self._disk.folder)
+            checks.append(video_complete(decoded, len(particles), last["belt.mp4"]))
+        return checks
 
-    def _viewer_checks(self, stored: list[tuple[int, str, int, float]]) -> list[Check]:
+    def _viewer_checks(self, begin_s: float, end_s: float, rounds: int) -> list[Check]:
+        def stretches(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+            starts_s = [begin_s + number * ROUND_S for number in range(rounds)]
+            return [(s + a, s + b) for s in starts_s for a, b in spans if s + b <= end_s]
+
+        def rate(stretches: Sequence[tuple[float, float]]) -> float:
+            inside = sum(a <= t < b for t in times for a, b in stretches)
+            return inside / sum(b - a for a, b in stretches) if stretches else 0.0
+
+        stored = sqlite_frames(self._folder / "particles.db")
+        times = [at_s for _, status, _, at_s in stored if status == "processed"]
+        without, beside = stretches(WITHOUT_VIEWERS), stretches(WITH_VIEWERS)
         looked = self._viewers.looked
         told = (
             f"{HEALTHY} looked, {MAX_VIEWERS} are let in at a time, {STALLED} stalled; "
@@ -375,15 +346,9 @@ class _Soak:
             f"{sum(v.errors for v in looked)} other errors, {self._viewers.dropped} stalled "
             f"connections dropped"
         )
-        times = [at_s for _, status, _, at_s in stored if status == "processed"]
-        without, beside = (
-            sum(a <= t < b for t in times for a, b in spans) / sum(b - a for a, b in spans)
-            for spans in (self._stretches["without"], self._stretches["beside"])
-        )
-        pictures = [viewer.pictures for viewer in looked]
         return [
-            viewers_served(pictures, self._stretches["beside"], MAX_VIEWERS, told),
-            rate_with_viewers(without, beside, LEAST_RATE),
+            viewers_served([v.pictures for v in looked], beside, MAX_VIEWERS, told),
+            rate_with_viewers(rate(without), rate(beside), LEAST_RATE),
         ]
 
     def _log(self) -> list[LogLine]:
@@ -393,12 +358,3 @@ class _Soak:
                 entry = json.loads(line)
                 lines.append(LogLine(at_s, entry["level"], entry["message"]))
         return lines
-
-
-def processes(pid: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            for child in (task / "children").read_text(encoding="utf-8").split():
-                yield from processes(int(child))

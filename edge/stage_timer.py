@@ -71,15 +71,17 @@ class StageTimer:
     def milliseconds(self) -> dict[str, dict[str, float]]:
         """Median, 99th percentile and maximum of each stage: p50, p99 and max, ms."""
         with self._lock:
-            copied = {name: np.array(stage.newest) for name, stage in self._stages.items()}
+            names = list(self._stages)
+        return {name: self._percentiles_ms(name) for name in names}
+
+    def _percentiles_ms(self, name: str) -> dict[str, float]:
+        # One stage at a time: each thread that asks keeps the memory of its largest question.
+        with self._lock:
+            durations = np.array(self._stages[name].newest)
+        percentiles = np.percentile(durations, (50, 99, 100), overwrite_input=True)
         return {
-            name: {
-                key: round(float(seconds) * 1e3, 3)
-                for key, seconds in zip(
-                    ("p50", "p99", "max"), np.percentile(durations, (50, 99, 100)), strict=True
-                )
-            }
-            for name, durations in copied.items()
+            key: round(float(seconds) * 1e3, 3)
+            for key, seconds in zip(("p50", "p99", "max"), percentiles, strict=True)
         }
 
     def histograms(self) -> dict[str, Histogram]:

@@ -145,8 +145,8 @@ def test_rows_that_are_missing_are_found() -> None:
     assert not passed([0, 0, 4, 4, 4, 2])
     assert not passed(rows, 1)
     assert passed([0, 0, 4, 4, 4], 1)
-    assert soak_checks.video_complete(90, SinkCounts(100, failed=7, lost=10)).passed
-    assert not soak_checks.video_complete(89, SinkCounts(100, failed=7, lost=10)).passed
+    assert soak_checks.video_complete(83, 100, SinkCounts(93, failed=7, lost=10)).passed
+    assert not soak_checks.video_complete(82, 100, SinkCounts(93, failed=7, lost=10)).passed
 
 
 def test_a_fault_that_does_not_show_is_found() -> None:

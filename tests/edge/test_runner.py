@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,6 +219,22 @@ def test_the_stage_timer_tells_medians() -> None:
     for seconds in (0.010, 0.020, 0.300):
         timer.add("engine", seconds)
     assert timer.milliseconds() == {"engine": {"p50": 20.0, "p99": 294.4, "max": 300.0}}
+
+
+def test_asking_for_percentiles_takes_little_memory() -> None:
+    # Whoever asks does so in a thread of its own, and malloc keeps for each what it once took.
+    timer = StageTimer()
+    for stage in range(20):
+        for i in range(2000):
+            timer.add(f"stage {stage}", i / 1000)
+    found = timer.milliseconds()
+    assert found["stage 19"] == {"p50": 999.5, "p99": 1979.01, "max": 1999.0}
+    tracemalloc.start()
+    timer.milliseconds()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A copy of one stage is 16 kB, of all 320 kB.
+    assert peak < 100_000
 
 
 def test_the_stage_timer_forgets_the_oldest() -> None:
