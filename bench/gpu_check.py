@@ -122,8 +122,8 @@ class MemorySource(Source):
             yield Frame(self._images[index % len(self._images)], index, "memory", 0.0)
 
 
-def measure(variant: TensorRtVariant, models: Sequence[str] = ALL_MODELS) -> GpuCheck:
-    """Check networks in every precision on this machine's GPU.
+def measure(variant: TensorRtVariant) -> GpuCheck:
+    """Check every network of the paper in every precision on this machine's GPU.
 
     Raises:
         EdgeError: there is no GPU, or an engine cannot be built or run.
@@ -134,7 +134,7 @@ def measure(variant: TensorRtVariant, models: Sequence[str] = ALL_MODELS) -> Gpu
     images = [scene(np.random.default_rng(i), *FRAME_HW, particles=80).image for i in range(4)]
     rows: list[GpuRow] = []
     device, growth = "", 0.0
-    for key in models:
+    for key in ALL_MODELS:
         network = open_network(key)
         for precision in network.graphs:
             with _built(network, precision, variant) as subject:

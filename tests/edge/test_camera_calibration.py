@@ -101,6 +101,7 @@ def test_lens_and_scale_are_found(pattern: str, photos: dict[str, Path], tmp_pat
     assert (stored["image_size"], stored["opencv"]) == ([640, 480], cv2.__version__)
 
 
+@pytest.mark.slow
 def test_a_known_lens_gives_known_lengths(photos: dict[str, Path]) -> None:
     """Without any fit: rows of the flat board's corners are as far apart as they were drawn."""
     board, folder = BOARDS["chessboard"], photos["chessboard"]
@@ -257,6 +258,7 @@ def test_unreadable_photos_are_left_out(photos: dict[str, Path], tmp_path: Path)
     assert "8.png: is 800x600 px, but " in refused(folder, "--flat", folder / "flat.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("poses", "words"),
     [
@@ -287,6 +289,7 @@ def rasterised(pdf: Path, dpi: int) -> np.ndarray:
     pytest.skip("no pdftoppm, mutool or gs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "size", "square_mm", "paper"),
     [

@@ -283,6 +283,7 @@ def test_viewers_are_bounded_and_forgotten(
         wait_for(lambda: served.get("/api/state?viewer=one-more").status == 200)
 
 
+@pytest.mark.slow
 def test_stalled_viewers_are_dropped_and_slow_nothing(
     model: Model, images: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
