@@ -36,7 +36,8 @@ class LongRunResult:
 
     Attributes:
         rows: of the belt.
-        particles, expected: that were counted, and that passed.
+        particles, expected: that were counted, and whose centroids passed; one that lies across
+            the first or the last row may be counted or not.
         memory_mb: resident set after each hundredth of the run, MB of 10**6 bytes.
         mb_per_hour: of belt, slope of a line through it, the first tenth left out.
     """

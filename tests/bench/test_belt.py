@@ -146,7 +146,7 @@ def test_the_rate() -> None:
     result = rate.measure("quarter_mrunet", 1, lambda _: None, frames_wh=((96, 160),), warm_up=5)
     (row,) = result.rows
     assert row.fps > 0
-    assert 0 < row.paced_fps < 31
+    assert 0 < row.paced_fps < 30.01
     assert 0 < row.latency_ms["p50"] <= row.latency_ms["p99"] <= row.latency_ms["max"]
     assert 1 <= row.pixels < 3
     assert "96x160" in result.describe()
@@ -155,7 +155,9 @@ def test_the_rate() -> None:
 def test_hours_of_belt_count_every_round() -> None:
     result = long_run.measure("quarter_mrunet", 0.02, lambda _: None)
     assert result.frames == 2160
-    assert result.particles == result.expected > 100
+    assert result.expected > 100
+    # One lies across the last row.
+    assert abs(result.particles - result.expected) <= 1
     assert "particles counted" in result.describe()
 
 
