@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.mjpeg_server import Camera, Mode
 from bench.soak_checks import (
+    SIGTERM_CODE,
     Check,
     Fault,
     LogLine,
@@ -123,6 +124,8 @@ def measure(minutes: float, progress: Callable[[str], None]) -> SoakResult:
     Raises:
         EdgeError: edge-run, the server or the broker does not start.
     """
+    # So that disk, broker and camera do not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(SIGTERM_CODE))
     with tempfile.TemporaryDirectory(prefix="soak") as folder, contextlib.ExitStack() as stack:
         soak = _Soak(Path(folder), stack, progress)
         return soak.run(minutes * 60)
@@ -347,7 +350,7 @@ class _Soak:
             f"connections dropped"
         )
         return [
-            viewers_served([v.pictures for v in looked], beside, MAX_VIEWERS, told),
+            viewers_served([v.pictures for v in looked], beside, min(HEALTHY, MAX_VIEWERS), told),
             rate_with_viewers(rate(without), rate(beside), LEAST_RATE),
         ]
 
