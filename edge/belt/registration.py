@@ -72,7 +72,7 @@ class Motion:
         downweb: position in it, px.
         speed_px_s: mean speed.
         deviation_px_s: standard deviation of the speed from frame to frame.
-        skew: as in `Position`.
+        skew, quality: as in `Position`.
     """
 
     time_s: float
@@ -80,6 +80,7 @@ class Motion:
     speed_px_s: float
     deviation_px_s: float
     skew: float
+    quality: float
 
 
 class _KeyFrame:
@@ -108,13 +109,18 @@ class Registration:
         self._shift: Shift = (0.0, 0.0)
         self._step: Shift = (0.0, 0.0)
         self._time_s, self._interval_s = 0.0, 0.0
+        self._encoder: tuple[float | None, float | None] = None, None
         self._failures = 0
+        self._quality = math.inf
         self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
         self._skew = Skew()
         self._contrast = 0.0
 
-    def add(self, image: NDArray[np.uint8], time_s: float | None = None) -> Position:
-        """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`.
+    def add(
+        self, image: NDArray[np.uint8], time_s: float | None = None, encoder: float | None = None
+    ) -> Position:
+        """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`, with the
+        counts of its encoder.
 
         Until the direction is known the position is that of the first frame.
 
@@ -123,6 +129,7 @@ class Registration:
         """
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         interval_s = self._elapsed(time_s)
+        self._encoder = self._encoder[1], encoder
         self.frames += 1
         if self._key is None:
             self._key = _KeyFrame(grey, self._shift)
@@ -135,6 +142,7 @@ class Registration:
                 f"a frame of {width}x{height} px after frames of {before} px; a belt needs one size"
             )
         match = self._search(self._key, grey, interval_s)
+        self._quality = match.quality
         if match.found:
             self._measured(match, grey)
         else:
@@ -150,7 +158,9 @@ class Registration:
         speeds = np.diff(places) / np.diff(times)
         mean = (places[-1] - places[0]) / (times[-1] - times[0])
         downweb = self.direction.travel(*self._shift)[0]
-        return Motion(self._time_s, downweb, float(mean), float(speeds.std()), self._skew.value)
+        return Motion(
+            self._time_s, downweb, float(mean), float(speeds.std()), self._skew.value, self._quality
+        )
 
     def _elapsed(self, time_s: float | None) -> float:
         """Since the last frame; as between those before where the times do not tell."""
@@ -189,7 +199,8 @@ class Registration:
         """Of the shift since the key frame, the likeliest first."""
         since = np.subtract(self._shift, key.shift)
         step = np.asarray(self._step)
-        yield _pair(since + self._velocity() * interval_s)
+        told = self._encoder_step()
+        yield _pair(since + (self._velocity() * interval_s if told is None else told))
         # One step, none (a repeated frame, or a stop), or several (dropped frames).
         for steps in (1, 0) if self._failures > 1 else (1, 0, 2, 3):
             yield _pair(since + step * steps)
@@ -307,13 +318,22 @@ class Registration:
     def _assume(self, interval_s: float, grey: NDArray[np.uint8]) -> None:
         self.assumed += 1
         self._failures += 1
-        given = self._settings.speed_px_s
-        step = (self._velocity() if given is None else self._along(given)) * interval_s
+        step = self._encoder_step()
+        if step is None:
+            given = self._settings.speed_px_s
+            step = (self._velocity() if given is None else self._along(given)) * interval_s
         self._step = _pair(step)
         self._shift = _pair(np.add(self._shift, step))
         # One frame may be spoilt, and the key frame good for the next; but not for ever.
         if self._failures > 1 or self._is_far(grey, 2 * KEY_RANGE):
             self._replace_key(grey)
+
+    def _encoder_step(self) -> NDArray[np.float64] | None:
+        """Of the content (dy, dx) since the last frame; None where no encoder tells it."""
+        before, now = self._encoder
+        if self._settings.encoder_px is None or before is None or now is None:
+            return None
+        return self._along((now - before) * self._settings.encoder_px)
 
     def _velocity(self) -> NDArray[np.float64]:
         """Of the content (dy, dx) in the last frames, px per s; zero where it is not known."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from edge.belt.density import Segment
 from edge.belt.frame import BeltFrame
 from edge.result import Result
 
@@ -30,9 +31,11 @@ class BeltResult(Result):
 
     Attributes:
         eject_px: distance from the scan row to the eject line; None where there is none.
+        segments: of the belt, that are complete with this result.
     """
 
     eject_px: float | None = None
+    segments: tuple[Segment, ...] = ()
 
     def records(self, mm_per_pixel: float | None = None) -> list[dict[str, Any]]:
         """As `Result.records`, with `BELT_COLUMNS`: position along and across the belt, when the

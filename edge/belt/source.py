@@ -79,7 +79,7 @@ class BeltSource(Source):
             yield self._frame(chunk, frame)
 
     def _add(self, frame: Frame) -> Iterator[BeltFrame]:
-        position = self.registration.add(frame.image, frame.time_s)
+        position = self.registration.add(frame.image, frame.time_s, frame.encoder)
         if self.registration.direction is None:
             if self._last[1] is None:
                 self._last = position.downweb, frame.time_s
