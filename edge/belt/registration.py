@@ -73,6 +73,7 @@ class Motion:
         speed_px_s: mean speed.
         deviation_px_s: standard deviation of the speed from frame to frame.
         skew, quality: as in `Position`.
+        crossweb: position, px, without the vibration of the camera.
     """
 
     time_s: float
@@ -80,6 +81,7 @@ class Motion:
     speed_px_s: float
     deviation_px_s: float
     skew: float
+    crossweb: float
     quality: float
 
 
@@ -159,7 +161,13 @@ class Registration:
         mean = (places[-1] - places[0]) / (times[-1] - times[0])
         downweb = self.direction.travel(*self._shift)[0]
         return Motion(
-            self._time_s, downweb, float(mean), float(speeds.std()), self._skew.value, self._quality
+            time_s=self._time_s,
+            downweb=downweb,
+            speed_px_s=float(mean),
+            deviation_px_s=float(speeds.std()),
+            skew=self._skew.value,
+            crossweb=self._skew.at(downweb),
+            quality=self._quality,
         )
 
     def _elapsed(self, time_s: float | None) -> float:

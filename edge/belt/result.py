@@ -56,10 +56,11 @@ class BeltResult(Result):
             row["registration"] = "measured" if frame.measured[at] else "assumed"
             if np.isfinite(passed_s):
                 row["passed_s"] = round(passed_s, 6)
-                row |= self._ejection(frame, particle.x, downweb)
+                row |= self._ejection(frame, frame.crossweb[at] + particle.x, downweb)
         return rows
 
     def _ejection(self, frame: BeltFrame, crossweb: float, downweb: float) -> dict[str, Any]:
+        """Of a particle at that place of the belt, px."""
         motion = frame.motion
         if motion is None:
             return {}
@@ -72,6 +73,6 @@ class BeltResult(Result):
         return values | {
             "eject_s": round(motion.time_s + left / speed, 6),
             "eject_error_s": round(error / speed, 6),
-            "eject_crossweb_px": round(crossweb - motion.skew * self.eject_px, 2),
+            "eject_crossweb_px": round(crossweb - motion.crossweb - motion.skew * left, 2),
             "eject_error_px": round(PLACE_ERROR + SKEW_ERROR * self.eject_px, 2),
         }

@@ -44,6 +44,7 @@ class _Part:
             valid=(begin, frame.valid[1]),
             passed_s=frame.passed_s[at:],
             measured=frame.measured[at:],
+            crossweb=frame.crossweb[at:],
         )
         return _Part(part, self.probability[at:].copy(), unreported[at:].copy())
 
@@ -56,6 +57,7 @@ class _Part:
             valid=(self.frame.first_row, other.frame.valid[1]),
             passed_s=np.concatenate([self.frame.passed_s, other.frame.passed_s]),
             measured=np.concatenate([self.frame.measured, other.frame.measured]),
+            crossweb=np.concatenate([self.frame.crossweb, other.frame.crossweb]),
         )
         return _Part(
             frame,
@@ -147,5 +149,6 @@ def _valid(frame: BeltFrame, probability: NDArray[np.uint8]) -> _Part:
         first_row=frame.valid[0],
         passed_s=frame.passed_s[rows],
         measured=frame.measured[rows],
+        crossweb=frame.crossweb[rows],
     )
     return _Part(part, probability[rows], probability[rows])

@@ -167,6 +167,7 @@ def results(
             np.repeat(part[..., None], 3, axis=-1), index, "belt", 1.0,
             first_row=begin - halo, valid=(begin, end), ends=end == len(probability),
             passed_s=np.arange(rows.start, rows.stop) / 10, measured=np.ones(len(part), bool),
+            crossweb=np.zeros(len(part)),
             motion=None,
         )  # fmt: skip
         made += stage(Result.of(frame, part, particle_filter))
