@@ -57,6 +57,13 @@ class TensorRtVariant:
             if name.startswith("SM")
         }
 
+    @property
+    def requires_user_allocation(self) -> bool:
+        """Whether its engines can be built to allocate nothing while they run, but to be given
+        memory; that is for CUDA graphs."""
+        flags = getattr(self.module, "BuilderFlag", None)
+        return hasattr(flags, "REQUIRE_USER_ALLOCATION")
+
 
 def open_variant(name: str) -> TensorRtVariant:
     """The variant of that key in `VARIANTS`.

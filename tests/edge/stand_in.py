@@ -156,7 +156,7 @@ class RuntimeConfig:
     dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
 
     def __init__(self) -> None:
-        self.cache = RuntimeCache()
+        self.cache = IRuntimeCache()
         self.strategy = ExecutionContextAllocationStrategy.STATIC
 
     def set_execution_context_allocation_strategy(
@@ -164,15 +164,15 @@ class RuntimeConfig:
     ) -> None:
         self.strategy = strategy
 
-    def create_runtime_cache(self) -> "RuntimeCache":
-        return RuntimeCache()
+    def create_runtime_cache(self) -> "IRuntimeCache":
+        return IRuntimeCache()
 
-    def set_runtime_cache(self, cache: "RuntimeCache") -> bool:
+    def set_runtime_cache(self, cache: "IRuntimeCache") -> bool:
         self.cache = cache
         return True
 
 
-class RuntimeCache:
+class IRuntimeCache:
     """The shapes whose kernels are compiled."""
 
     def __init__(self) -> None:

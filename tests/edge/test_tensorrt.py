@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +24,10 @@ from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, PitchedPointer
 from edge.engines import open_engine, shipped
 from edge.engines.engine import EngineInfo
+from edge.engines.execution_slot import _batch, execution_slot
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
-from edge.engines.tensorrt import TensorRtEngine, _batch
+from edge.engines.tensorrt import CudaSession, TensorRtEngine
 from edge.engines.tiled import TiledSession
 from edge.engines.variant import TensorRtVariant
 from edge.errors import BadArgumentError, EdgeError
@@ -178,7 +180,7 @@ def a_profile_too_few_is_told(folder: str) -> None:
     use_stand_in()
     with contextlib.closing(TensorRtEngine(written(Path(folder), shared=False))) as engine:
         with (
-            pytest.raises(EdgeError, match="Profile 0 has been chosen by another.*export-trt"),
+            pytest.raises(EdgeError, match=r"Profile 0 has been chosen by another.*export-trt"),
             engine.session(TILE, 2, StageTimer()),
         ):
             pass
@@ -221,7 +223,9 @@ def kernels_are_compiled_once(folder: str) -> None:
         assert told == []
         cache.write_bytes(damaged)
         assert [compiled(), compiled()] == [1, 0]
-        assert [str(cache) in line and "made anew" in line for line in told] == [True] * bool(damaged)
+        assert [str(cache) in line and "made anew" in line for line in told] == [True] * bool(
+            damaged
+        )
         told.clear()
     written(Path(folder), profiles=2)
     assert [compiled(), compiled()] == [1, 0]
@@ -254,7 +258,8 @@ def a_failure_on_the_device_is_told(folder: str) -> None:
     ):
         session.submit(photo(0, 100, 100))
         stream = ctypes.c_void_p(session._busy[0]._stream.handle)
-        ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
+        with engine._cuda.current():
+            ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
         with pytest.raises(EdgeError, match="CUDA_ERROR_LAUNCH_FAILED"):
             session.result()
 
@@ -336,19 +341,21 @@ def a_whole_run(folder: str) -> None:
 
 
 class _RedChannel:
-    """Engine and context of a network whose map is the red channel: nothing but a 2-D copy."""
+    """Contexts of a network whose map is the red channel: nothing but a 2-D copy."""
 
     def __init__(self, cuda: Cuda) -> None:
-        self._cuda, self._at = cuda, dict[str, int]()
+        self._cuda = cuda
 
-    def create_execution_context(self) -> "_RedChannel":
-        return _RedChannel(self._cuda)
+    @contextlib.contextmanager
+    def context(
+        self, _: Cuda, __: object, shape: tuple[int, ...], addresses: dict[str, int]
+    ) -> Iterator["_RedChannel"]:
+        context = _RedChannel(self._cuda)
+        context._at, context._pixels = addresses, shape[0] * shape[1] * shape[2]
+        yield context
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        self._pixels = shape[0] * shape[1] * shape[2]
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self._at[name] = address
+    def keep_kernels(self) -> None:
+        pass
 
     def execute_async_v3(self, handle: int) -> bool:
         stream = SimpleNamespace(handle=handle)
@@ -367,10 +374,10 @@ def frames_in_flight_keep_apart(_: str) -> None:
     with open_cuda("cuda-python") as cuda, cuda.current(), contextlib.ExitStack() as opened:
         grid = tiling.fixed_tile_grid(frame_hw, profile.tile_hw, multiple=8, halo=16)
         slots = [
-            opened.enter_context(backend._execution_slot(cuda, _RedChannel(cuda), profile, grid))
+            opened.enter_context(execution_slot(cuda, _RedChannel(cuda), profile, grid))
             for _ in range(2)
         ]
-        session = backend.CudaSession(slots, StageTimer())
+        session = CudaSession(cuda, slots, StageTimer())
         session.submit(images[0])
         for number in range(1, 12):
             session.submit(images[number % 3])
