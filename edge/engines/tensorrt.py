@@ -42,6 +42,9 @@ from edge.errors import EdgeError
 from edge.gpu import driver_version, find_gpu
 from edge.stage_timer import StageTimer
 
+# One frame is copied while the other computes.
+MAX_IN_FLIGHT = 2
+
 
 class TensorRtEngine:
     """A .trt file of ours on the first GPU.
@@ -57,8 +60,7 @@ class TensorRtEngine:
 
     info: EngineInfo
     device: str
-    # One is copied while the other computes.
-    max_in_flight = 2
+    max_in_flight = MAX_IN_FLIGHT
 
     def __init__(self, path: Path, *, trust: bool = False, cuda: str | None = None) -> None:
         if trust and not sidecar_path(path).is_file():
