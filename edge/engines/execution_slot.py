@@ -41,6 +41,11 @@ class ExecutionSlot:
         self._graph: Graph | None = None
         self._submitted = 0
 
+    @property
+    def captured(self) -> bool:
+        """Whether its work is one CUDA graph by now."""
+        return self._graph is not None
+
     def submit(self, image: NDArray[np.uint8]) -> None:
         """Copy a frame (H,W,3) to pinned memory and queue all work on it."""
         height, width = self._grid.frame_hw

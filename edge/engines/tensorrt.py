@@ -142,6 +142,11 @@ class CudaSession:
         self._free, self._busy = deque(slots), deque[ExecutionSlot]()
         self._timer = timer
 
+    @property
+    def captured(self) -> bool:
+        """Whether each frame is one CUDA graph by now."""
+        return all(slot.captured for slot in (*self._free, *self._busy))
+
     def submit(self, image: NDArray[np.uint8]) -> None:
         slot = self._free.popleft()
         self._busy.append(slot)

@@ -94,7 +94,7 @@ def frames_are_those_of_onnx_runtime(folder: str) -> None:
                         found.append(session.result())
                 found.append(session.result())
                 # From its second frame on, a slot launches a graph.
-                assert all(slot._graph for slot in session._free)
+                assert session.captured
             for image, probability in zip(images, found, strict=True):
                 assert np.array_equal(probability, expected(engine.info, image))
                 assert probability.std() > 0
@@ -383,7 +383,7 @@ def frames_in_flight_keep_apart(_: str) -> None:
             session.submit(images[number % 3])
             assert np.array_equal(session.result(), images[(number - 1) % 3][:, :, 0])
         session.result()
-        assert all(slot._graph for slot in slots)
+        assert session.captured
 
 
 @pytest.mark.skipif(find_gpu() is None, reason="there is no GPU")
