@@ -229,12 +229,13 @@ def _timings_path(variant: TensorRtVariant, gpu: Gpu) -> Path:
 
 
 def _recall_timings(config: Any, path: Path, variant: TensorRtVariant, log: CollectingLog) -> None:
-    known, told = read_cache(path), len(log.warnings)
+    known = read_cache(path)
+    log.warnings.clear()
     cache = config.create_timing_cache(known)
-    # TensorRT logs that it does not take a cache, and returns an empty one, or none.
-    taken = cache is not None and len(log.warnings) == told
-    if not config.set_timing_cache(cache or config.create_timing_cache(b""), False):
-        taken = False
+    # TensorRT warns that it does not take one, and returns an empty one, or none.
+    refused = bool(log.warnings)
+    if cache is None or not config.set_timing_cache(cache, False):
+        refused = True
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    if known and not taken:
+    if known and refused:
         warn_ignored(path, variant.title)

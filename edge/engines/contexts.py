@@ -15,7 +15,7 @@ from typing import Any
 from edge.cuda.cuda import Cuda, Stream
 from edge.engines.cache import read_cache, warn_ignored, write_cache
 from edge.engines.engine import INPUT
-from edge.engines.variant import CollectingLog, TensorRtVariant
+from edge.engines.variant import CollectingLog, TensorRtVariant, without_collector
 from edge.errors import EdgeError
 
 
@@ -88,7 +88,8 @@ class ExecutionContexts:
             if size:
                 memory = stack.enter_context(cuda.device_memory(size))
             with_config = [] if self._config is None else [self._config]
-            held = [self._engine.create_execution_context(*with_config)]
+            with without_collector():
+                held = [self._engine.create_execution_context(*with_config)]
             stack.callback(held.clear)
             context = held[0]
             if context is None:
