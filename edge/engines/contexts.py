@@ -39,22 +39,21 @@ class ExecutionContexts:
         profiles = engine.num_optimization_profiles
         self._free_profiles = deque(range(profiles)) if profiles > 1 else None
         self._profiles = profiles
-        self._config, self._kernels, self._own_memory = None, None, False
-        if hasattr(engine, "create_runtime_config"):
-            self._config = engine.create_runtime_config()
+        self._config: Any = None
+        self._kernels: CompiledKernels | None = None
+        self._own_memory = variant.requires_user_allocation
+        if variant.compiles_at_run_time:
             module = variant.module
-            if hasattr(self._config, "dynamic_shapes_kernel_specialization_strategy"):
-                # Otherwise fallback kernels run first, and a graph of them would for ever.
-                self._config.dynamic_shapes_kernel_specialization_strategy = (
-                    module.DynamicShapesKernelSpecializationStrategy.EAGER
-                )
-            if variant.requires_user_allocation:
-                self._own_memory = True
+            self._config = engine.create_runtime_config()
+            # Otherwise fallback kernels run first, and a graph of them would for ever.
+            self._config.dynamic_shapes_kernel_specialization_strategy = (
+                module.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
+            if self._own_memory:
                 self._config.set_execution_context_allocation_strategy(
                     module.ExecutionContextAllocationStrategy.USER_MANAGED
                 )
-            if hasattr(self._config, "create_runtime_cache"):
-                self._kernels = CompiledKernels(self._config, cache, variant.title)
+            self._kernels = CompiledKernels(self._config, cache, variant.title)
 
     @contextlib.contextmanager
     def context(

@@ -266,7 +266,7 @@ def _profile(path: Path, engine: Any, variant: TensorRtVariant) -> Profile:
 
 def _kernels_file(path: Path, variant: TensorRtVariant) -> Path | None:
     """Where the kernels that are compiled for an engine are kept; None where none are."""
-    if not hasattr(variant.module, "IRuntimeCache"):
+    if not variant.compiles_at_run_time:
         return None
     gpu = find_gpu()
     machine = (gpu.name, gpu.compute_capability) if gpu else ()

@@ -59,11 +59,16 @@ class TensorRtVariant:
         }
 
     @property
+    def compiles_at_run_time(self) -> bool:
+        """Whether kernels for a shape are compiled when it is first met, as by TensorRT-RTX."""
+        return hasattr(self.module, "DynamicShapesKernelSpecializationStrategy")
+
+    @property
     def requires_user_allocation(self) -> bool:
-        """Whether its engines can be built to allocate nothing while they run, but to be given
-        memory; that is for CUDA graphs."""
+        """Whether such an engine can be built to allocate nothing while it runs, but to be given
+        memory; CUDA graphs need that."""
         flags = getattr(self.module, "BuilderFlag", None)
-        return hasattr(flags, "REQUIRE_USER_ALLOCATION")
+        return self.compiles_at_run_time and hasattr(flags, "REQUIRE_USER_ALLOCATION")
 
 
 def open_variant(name: str) -> TensorRtVariant:
