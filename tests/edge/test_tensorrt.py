@@ -392,13 +392,16 @@ def test_frames_in_flight_on_a_gpu() -> None:
     frames_in_flight_keep_apart("")
 
 
-SCENARIOS = [
+# Of contexts and kernels, whatever memory there is.
+RULES = [
     threads_take_turns_with_a_model,
     each_frame_in_flight_has_its_profile,
     a_profile_too_few_is_told,
     graphs_are_of_specialised_kernels,
     no_capture_where_memory_is_allocated,
     kernels_are_compiled_once,
+]
+SCENARIOS = [
     frames_in_flight_keep_apart,
     a_whole_run,
     frames_are_those_of_onnx_runtime,
@@ -419,6 +422,12 @@ def test_on_the_driver(scenario, integrated: str, fake_driver: Path, tmp_path: P
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
     settings = {"DRIVER_INTEGRATED": integrated, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     succeeds(scenario, str(tmp_path), fake_driver, **settings)
+
+
+@pytest.mark.parametrize("scenario", RULES, ids=lambda scenario: scenario.__name__)
+def test_rules_of_tensorrt(scenario, fake_driver: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    succeeds(scenario, str(tmp_path), fake_driver, XDG_CACHE_HOME=str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
