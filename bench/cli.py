@@ -431,14 +431,15 @@ def accuracy(
 @click.option("--target", type=click.Choice(list(VARIANTS)), default="native", show_default=True)
 @JSON
 def gpu_check(target: str, json_path: Path | None) -> None:
-    """All GPU checks: build, run, compare and time every engine; watch the memory."""
+    """Within ten minutes, what only a GPU can tell: a verdict a line; then every engine's speed."""
     with error_handler():
         with require_extra("bench"):
             from bench.gpu_check import measure
         result = measure(open_variant(target))
         _show(result, json_path)
         if result.problems:
-            raise EdgeError(f"{len(result.problems)} problem(s): {'; '.join(result.problems)}")
+            names = ", ".join(verdict.name for verdict in result.problems)
+            raise EdgeError(f"{len(result.problems)} problem(s): {names}")
 
 
 @bench.command()

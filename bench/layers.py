@@ -21,11 +21,12 @@ from bench.tables import table
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, PitchedPointer, Stream
 from edge.engines import engine_path
+from edge.engines.contexts import ExecutionContexts
 from edge.engines.engine import INPUT, OUTPUT
 from edge.engines.onnx import OnnxEngine
 from edge.engines.sidecar import Sidecar, read_sidecar
 from edge.engines.tensorrt import load_engine, matching_variant
-from edge.engines.variant import TensorRtVariant
+from edge.engines.variant import TensorRtVariant, collecting_log
 from edge.errors import EdgeError
 from export.graph import read_graph
 from train.data.synth import scene
@@ -226,14 +227,18 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
     with contextlib.ExitStack() as stack:
         cuda = stack.enter_context(open_cuda())
         stack.enter_context(cuda.current())
-        engine = stack.enter_context(load_engine(path, variant))
+        log = collecting_log(variant.module)
+        contexts = ExecutionContexts(
+            stack.enter_context(load_engine(path, variant, log)), variant, log
+        )
+        stack.callback(contexts.close)
         stream = stack.enter_context(cuda.stream())
         addresses = {
             INPUT: stack.enter_context(_on_device(cuda, tiles, stream)),
             OUTPUT: stack.enter_context(cuda.device_memory(batch * height * width)),
         }
         plain, profiled = (
-            stack.enter_context(_runner(engine, tiles.shape, addresses, stream, told))
+            stack.enter_context(_runner(contexts, cuda, tiles.shape, addresses, stream, told))
             for told in (None, profiler)
         )
 
@@ -243,7 +248,6 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
 
         whole_ms, profiled_ms = _interleaved(plain, run_profiled, runs)
         device = f"{variant.title}, {cuda.title}"
-        del engine  # `load_engine` frees it, before its runtime
     times = _medians(profiler.runs[-runs:])
     layers = _named(path, sidecar, times, batch * height * width)
     return LayersResult(engine_name, device, batch, tile_hw, runs, whole_ms, profiled_ms, layers)
@@ -291,30 +295,30 @@ def _on_device(cuda: Cuda, tiles: NDArray[np.uint8], stream: Stream) -> Iterator
 
 @contextlib.contextmanager
 def _runner(
-    engine: Any,
+    contexts: ExecutionContexts,
+    cuda: Cuda,
     shape: tuple[int, ...],
     addresses: Mapping[str, int],
     stream: Stream,
     profiler: Any | None,
 ) -> Iterator[Callable[[], None]]:
     """Runs one batch of `shape` in a context of its own, and waits for it."""
-    # The context must be freed before its engine: nothing else may hold it.
-    held = [engine.create_execution_context()]
-    held[0].set_input_shape(INPUT, shape)
-    for name, address in addresses.items():
-        held[0].set_tensor_address(name, address)
-    if profiler:
-        held[0].profiler = profiler
+    with contexts.context(cuda, stream, shape, addresses) as context:
+        # The context must be freed before its engine: nothing else may hold it.
+        held = [context]
+        del context
+        if profiler:
+            held[0].profiler = profiler
 
-    def run() -> None:
-        if not held[0].execute_async_v3(stream.handle):
-            raise EdgeError("TensorRT could not queue a batch of tiles")
-        stream.synchronize()
+        def run() -> None:
+            if not held[0].execute_async_v3(stream.handle):
+                raise EdgeError("TensorRT could not queue a batch of tiles")
+            stream.synchronize()
 
-    try:
-        yield run
-    finally:
-        held.clear()
+        try:
+            yield run
+        finally:
+            held.clear()
 
 
 def _interleaved(
