@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.layer_names import IN, NCHWC, LayerNames, op_of
 from bench.networks import FRAME_HW
+from bench.roofline import measure_roofline
 from bench.sampling import seconds_of
 from bench.tables import table
 from edge.cuda import open_cuda
@@ -66,6 +67,7 @@ class LayersResult:
         whole_ms: of a run by the clock, nothing profiled.
         profiled_ms: the same while profiled, interleaved with the others.
         layers: part by part in the order of the network, within a part as they run.
+        peak_gflop_per_s: of this machine, as `Roofline`; None on a GPU.
     """
 
     engine: str
@@ -76,6 +78,7 @@ class LayersResult:
     whole_ms: float
     profiled_ms: float
     layers: Sequence[LayerTime]
+    peak_gflop_per_s: float | None = None
 
     @property
     def title(self) -> str:
@@ -86,6 +89,13 @@ class LayersResult:
     @property
     def layers_ms(self) -> float:
         return sum(layer.ms for layer in self.layers)
+
+    @property
+    def least_ms(self) -> float | None:
+        """Of a run whose convolutions all reach the peak, and all else takes no time."""
+        if not self.peak_gflop_per_s:
+            return None
+        return sum(layer.gflop or 0 for layer in self.layers) / self.peak_gflop_per_s * 1e3
 
     def describe(self) -> str:
         """A Markdown table, the slowest layer first."""
@@ -98,17 +108,33 @@ class LayersResult:
                 f"{layer.fraction:.1%}",
                 "" if layer.gflop is None else f"{layer.gflop:.3f}",
                 "" if layer.gflop_per_s is None else f"{layer.gflop_per_s:.1f}",
+                self._of_peak(layer),
             )
             for layer in sorted(self.layers, key=lambda layer: -layer.ms)
         ]
-        head = ("layer", "part", "operator", "ms", "fraction", "GFLOP", "GFLOP/s")
+        head = ("layer", "part", "operator", "ms", "fraction", "GFLOP", "GFLOP/s", "of peak")
         lines = (
             f"{self.title}; medians of {self.runs} runs",
             f"a run takes {self.whole_ms:.3f} ms, {self.profiled_ms:.3f} ms while it is profiled; "
             f"the layers add up to {self.layers_ms:.3f} ms",
+            self._roofline(),
             table(head, cells, left=3),
         )
-        return "\n\n".join(lines)
+        return "\n\n".join(filter(None, lines))
+
+    def _of_peak(self, layer: LayerTime) -> str:
+        if layer.gflop_per_s is None or not self.peak_gflop_per_s:
+            return ""
+        return f"{layer.gflop_per_s / self.peak_gflop_per_s:.0%}"
+
+    def _roofline(self) -> str:
+        if self.least_ms is None:
+            return ""
+        return (
+            f"at the peak of {self.peak_gflop_per_s:.0f} GFLOP/s, that of a matrix product, the "
+            f"convolutions alone would take {self.least_ms:.3f} ms: "
+            f"{self.least_ms / self.whole_ms:.0%} of a run"
+        )
 
 
 # Of one run: ms by the runtime's name of a layer, in the order they ran.
@@ -199,7 +225,8 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
     model, _ = read_graph(path)
     height, width = tile_hw
     layers = _layers(LayerNames(model), _medians(found[-runs:]), ops, height * width)
-    return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)
+    peak = measure_roofline().gflops_per_s["fp32"]
+    return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers, peak)
 
 
 def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[LayerTimes], dict[str, str]]:

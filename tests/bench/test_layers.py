@@ -65,6 +65,14 @@ def test_layers_of_the_shipped_network(result: LayersResult) -> None:
     assert all(layer.name.startswith("ReorderOutput after ") for layer in inserted)
 
 
+def test_the_least_time_is_that_at_the_peak(result: LayersResult) -> None:
+    assert result.peak_gflop_per_s
+    assert result.least_ms
+    assert f"the convolutions alone would take {result.least_ms:.3f} ms" in result.describe()
+    gflop = sum(layer.gflop or 0 for layer in result.layers)
+    assert result.least_ms == pytest.approx(gflop / result.peak_gflop_per_s * 1e3)
+
+
 def test_times_add_up(result: LayersResult) -> None:
     assert sum(layer.fraction for layer in result.layers) == pytest.approx(1, abs=0.01)
     # Loose, as the machine may be busy with anything else.

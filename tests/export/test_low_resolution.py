@@ -24,7 +24,8 @@ def test_four_kernels_are_the_one_on_a_doubled_map() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fewer"), [("half_mrunet", 2), ("quarter_mrunet", 1), ("thin_unet", 1), ("thin_mrunet", 3)]
+    ("name", "fewer"),
+    [("half_mrunet", 2), ("quarter_mrunet", 1), ("thin_unet", 1), ("thin_mrunet", 3)],
 )
 def test_a_decoder_concatenates_no_doubled_map(traced, name: str, fewer: int) -> None:
     """As far as that pays: the large networks' convolutions are wide."""
