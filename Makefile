@@ -24,8 +24,8 @@ clean:
 
 $(DEMO)/.ready: EXTRA := cpu
 $(TEST)/.ready: EXTRA := dev
-# Its dependency opencv-python would overwrite opencv-python-headless.
-$(TEST)/.ready: ALONE := sahi
+# Their dependency opencv-python would overwrite opencv-python-headless.
+$(TEST)/.ready: ALONE := sahi trackers
 .venv/%/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'

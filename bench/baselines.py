@@ -32,8 +32,9 @@ from edge.engines.onnx import OnnxEngine
 from edge.particles import Particle, find_particles, particle_mask
 from edge.stage_timer import StageTimer
 from export.graph import read_graph
-from export.trace import EngineGraph, from_onnx
+from export.trace import EngineGraph
 from export.verify import Inference, max_abs_difference
+from train.checkpoint import open_checkpoint
 from train.data.synth import scene
 from train.metrics import mask_iou
 
@@ -188,7 +189,7 @@ def measure(
         EdgeError: the file is missing, damaged, not ours, or not in float32.
     """
     path = shipped().get(model, Path(model))
-    graph, info = read_graph(path)
+    _, info = read_graph(path)
     image = scene(np.random.default_rng(0), side, side, particles=80).image
     ours = tiling.tile_grid(image.shape[:2], multiple=info.multiple, halo=info.halo)
     crops = tiling.paper_grid(image.shape[:2], info.multiple, tile=tile)
@@ -201,7 +202,7 @@ def measure(
     def find(piece: NDArray[np.uint8], corner: list[int], hw: list[int]) -> list[ObjectPrediction]:
         return _objects(run(piece[None])[0, 0], info.threshold_u8, corner, hw)
 
-    in_torch = EngineGraph(from_onnx(graph, info)).eval()
+    in_torch = EngineGraph(open_checkpoint(model)).eval()
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(contextlib.closing(open_engine(str(path), device="cpu")))
         methods: dict[str, Callable[[], Map | Objects]] = {

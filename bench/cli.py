@@ -17,6 +17,9 @@ from edge.files import ensure_empty_directory
 if TYPE_CHECKING:
     from bench.accuracy import AccuracyResult
     from bench.baselines import BaselinesResult
+    from bench.belt.counts import CountsResult
+    from bench.belt.long_run import LongRunResult
+    from bench.belt.rate import RateResult
     from bench.energy import EnergyResult
     from bench.engines import EnginesResult
     from bench.gpu_check import GpuCheck
@@ -46,8 +49,11 @@ def _show(
     | GpuCheck
     | LayersResult
     | BaselinesResult
+    | CountsResult
     | LiveResult
+    | LongRunResult
     | PipelineResult
+    | RateResult
     | SoakResult,
     json_path: Path | None,
 ) -> None:
@@ -223,6 +229,68 @@ def baselines(model: str, limit_s: float, others: tuple[str, ...], json_path: Pa
 
 
 @bench.command()
+@click.option(
+    "--engine", default="quarter_mrunet", show_default=True, help="Engine file or shipped model."
+)
+@click.option(
+    "--data",
+    "photos",
+    multiple=True,
+    help="Folder or glob of photos of sand, for belts made of these too; may be repeated.",
+)
+@click.option(
+    "--rate-seconds",
+    type=click.FloatRange(min=1),
+    help="Instead: FPS and latency of frames of 1440x1080, four runs of so many seconds.",
+)
+@click.option(
+    "--max-latency",
+    "max_latency_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --rate-seconds, as of edge-run.",
+)
+@click.option(
+    "--soak-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Instead: memory over so many hours of belt, as fast as it can be taken.",
+)
+@JSON
+def belt(
+    engine: str,
+    photos: tuple[str, ...],
+    rate_seconds: float | None,
+    max_latency_s: float | None,
+    soak_hours: float | None,
+    json_path: Path | None,
+) -> None:
+    """Count on simulated belts: edge-run --belt against the truth and against ByteTrack.
+
+    Every condition with an oracle in place of the network, and some with the network.
+    """
+    if rate_seconds and soak_hours:
+        raise click.UsageError("--rate-seconds and --soak-hours are runs of their own: give one")
+    if photos and (rate_seconds or soak_hours):
+        raise click.UsageError("--data is for counts, without --rate-seconds or --soak-hours")
+    if max_latency_s and not rate_seconds:
+        raise click.UsageError("--max-latency needs --rate-seconds")
+    with error_handler():
+        result: CountsResult | LongRunResult | RateResult
+        if rate_seconds:
+            with require_extra("cpu"):
+                from bench.belt import rate
+            result = rate.measure(engine, rate_seconds, _progress, max_latency_s)
+        elif soak_hours:
+            with require_extra("cpu"):
+                from bench.belt import long_run
+            result = long_run.measure(engine, soak_hours, _progress)
+        else:
+            with require_extra("peers"):
+                from bench.belt import counts
+            result = counts.measure(engine, photos, _progress)
+        _show(result, json_path)
+
+
+@bench.command()
 @ENGINE
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True)
 @JSON
@@ -370,14 +438,15 @@ def accuracy(
 @click.option("--target", type=click.Choice(list(VARIANTS)), default="native", show_default=True)
 @JSON
 def gpu_check(target: str, json_path: Path | None) -> None:
-    """All GPU checks: build, run, compare and time every engine; watch the memory."""
+    """Within ten minutes, what only a GPU can tell: a verdict a line; then every engine's speed."""
     with error_handler():
         with require_extra("bench"):
             from bench.gpu_check import measure
         result = measure(open_variant(target))
         _show(result, json_path)
         if result.problems:
-            raise EdgeError(f"{len(result.problems)} problem(s): {'; '.join(result.problems)}")
+            names = ", ".join(verdict.name for verdict in result.problems)
+            raise EdgeError(f"{len(result.problems)} problem(s): {names}")
 
 
 @bench.command()

@@ -1,8 +1,9 @@
-"""All GPU checks in one run: engines built, compared and timed, and the memory watched."""
+"""All GPU checks in one run: what only a device can tell, and the speed of every engine."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.backends import write_engine
+from bench.gpu_questions import about_cuda, about_engine, provider, timing_cache
 from bench.machine import mb_per_1000_frames, memory_mb
-from bench.networks import ALL_MODELS, FRAME_HW, BenchNetwork, open_network
+from bench.networks import ALL_MODELS as NETWORKS
+from bench.networks import FRAME_HW, BenchNetwork, open_network
 from bench.tables import table
+from bench.verdict import Answer, Verdict, ask
 from edge.engines import open_engine
 from edge.engines.engine import Engine, infer
 from edge.engines.profile import Profile
@@ -32,6 +36,10 @@ from export.verify import max_abs_difference
 from export.write import planned_profile
 from train.data.synth import scene
 
+# The network that answers the questions, then the others while there is time.
+ALL_MODELS = ("half_mrunet", *(key for key in NETWORKS if key != "half_mrunet"))
+# Seconds after which no more engine is built, so that the run ends within ten minutes.
+LAST_START_S = 420
 # Largest difference allowed from ONNX Runtime's map, 0-255; of INT8 it is only reported.
 ALLOWED = {"fp32": 2, "fp16": 4, "int8": 255}
 WARM_UP, TIMED, PIPELINED = 20, 200, 200
@@ -71,17 +79,27 @@ class GpuRow:
 
 @dataclass(frozen=True)
 class GpuCheck:
-    """What was found; `problems` holds a sentence on each failed check."""
+    """What was found.
+
+    Attributes:
+        engines: of the networks for which there was time.
+        seconds: that the run took.
+    """
 
     gpu: str
     compute_capability: str
     device: str
+    verdicts: Sequence[Verdict]
     engines: Sequence[GpuRow]
-    mb_per_1000_frames: float
-    problems: Sequence[str]
+    seconds: float
+
+    @property
+    def problems(self) -> list[Verdict]:
+        """What failed."""
+        return [verdict for verdict in self.verdicts if verdict.ok is False]
 
     def describe(self) -> str:
-        """A Markdown table."""
+        """The verdicts, a line each, and a Markdown table."""
         cells = [
             (
                 row.model,
@@ -101,11 +119,13 @@ class GpuCheck:
             *("", "precision", "tiles", "build, s", "MB", "max abs difference (0-255)"),
             *("frame p50, ms", "p99", "FPS", "efficiency"),
         )
-        lines = (
-            f"{self.gpu}, compute capability {self.compute_capability}; {self.device}",
-            table(head, cells, left=3),
-            f"memory: {self.mb_per_1000_frames:+.3f} MB in 1,000 small frames",
-        )
+        lines = [
+            f"{self.gpu}, compute capability {self.compute_capability}; {self.device}; "
+            f"{self.seconds:.0f} s",
+            "\n".join(map(str, self.verdicts)),
+        ]
+        if cells:
+            lines.append(table(head, cells, left=3))
         return "\n\n".join(lines)
 
 
@@ -123,38 +143,102 @@ class MemorySource(Source):
 
 
 def measure(variant: TensorRtVariant) -> GpuCheck:
-    """Check every network of the paper in every precision on this machine's GPU.
+    """Ask what only a device can tell, then measure the networks in every precision on this GPU.
 
     Raises:
-        EdgeError: there is no GPU, or an engine cannot be built or run.
+        EdgeError: there is no GPU.
     """
     gpu = find_gpu()
     if gpu is None:
         raise EdgeError("there is no GPU here (or no driver for it): run this where there is one")
+    start = time.monotonic()
     images = [scene(np.random.default_rng(i), *FRAME_HW, particles=80).image for i in range(4)]
     rows: list[GpuRow] = []
-    device, growth = "", 0.0
+    with _cold_cache():
+        verdicts = [*about_cuda(), *_about_tensorrt(variant, images)]
+        if any(verdict.name == "engine" and verdict.ok for verdict in verdicts):
+            verdicts.append(ask("networks", lambda: _networks(variant, images, rows, start)))
+        if rows:
+            verdicts += [ask("maps", lambda: _differences(rows)), ask("speed", lambda: _fps(rows))]
+    seconds = round(time.monotonic() - start, 1)
+    return GpuCheck(gpu.name, gpu.compute_capability, variant.title, verdicts, rows, seconds)
+
+
+def _about_tensorrt(variant: TensorRtVariant, images: list[NDArray[np.uint8]]) -> list[Verdict]:
+    """The questions that one engine answers."""
+    network = open_network(ALL_MODELS[0])
+    profile = planned_profile(FRAME_HW, network.info.multiple, network.info.halo)
+    with tempfile.TemporaryDirectory() as folder:
+        path, graph = Path(folder) / "engine.trt", Path(folder) / "engine.onnx"
+        graph.write_bytes(network.graphs["fp16"].SerializeToString())
+
+        def build_twice() -> Answer:
+            first, second = (
+                write_engine(network, "fp16", variant, profile, path) for _ in range(2)
+            )
+            return timing_cache(first, second)
+
+        verdicts = [ask("second build", build_twice)]
+        if path.is_file():
+            verdicts += about_engine(path, images)
+            if verdicts[1].ok:
+                verdicts.append(ask("memory", lambda: _growth(path)))
+        provided = ask("ONNX Runtime's TensorRT", lambda: provider(graph, images[0]))
+    return [*verdicts, provided]
+
+
+def _networks(
+    variant: TensorRtVariant, images: list[NDArray[np.uint8]], rows: list[GpuRow], start: float
+) -> Answer:
+    """Add the row of each engine that there is time for."""
+    failures: list[str] = []
     for key in ALL_MODELS:
         network = open_network(key)
         for precision in network.graphs:
-            with _built(network, precision, variant) as subject:
-                device = subject.engine.device
-                rows.append(_row(subject, images))
-                if (key, precision) == ("half_mrunet", "fp16"):
-                    growth = _growth(subject.engine)
-    problems = [
-        f"{row.model} {row.precision} differs from ONNX Runtime by {row.max_abs_difference} of 255"
+            if time.monotonic() - start > LAST_START_S:
+                failures.append("no time for the others")
+                return len(failures) == 1, "; ".join([f"{len(rows)} measured", *failures])
+            try:
+                with _built(network, precision, variant) as subject:
+                    rows.append(_row(subject, images))
+            except EdgeError as error:
+                failures.append(f"{key} {precision}: {error}")
+    return not failures, "; ".join([f"{len(rows)} measured", *failures])
+
+
+def _differences(rows: Sequence[GpuRow]) -> Answer:
+    beyond = [
+        f"{row.model} {row.precision} by {row.max_abs_difference} of 255"
         for row in rows
         if row.max_abs_difference > ALLOWED[row.precision]
     ]
-    problems += [
-        f"{row.model} {row.precision} keeps {row.efficiency:.2f} of the engine's FPS"
+    found = f"differ from ONNX Runtime's: {'; '.join(beyond)}" if beyond else "as ONNX Runtime's"
+    return not beyond, found
+
+
+def _fps(rows: Sequence[GpuRow]) -> Answer:
+    slow = [
+        f"{row.model} {row.precision} {row.efficiency:.2f}"
         for row in rows
         if row.efficiency < EFFICIENCY
     ]
-    if growth > GROWTH_MB:
-        problems.append(f"memory grows by {growth:.2f} MB in 1,000 frames")
-    return GpuCheck(gpu.name, gpu.compute_capability, device, rows, growth, problems)
+    lowest = min(row.efficiency for row in rows)
+    found = f"the pipeline keeps at least {lowest:.2f} of the engine's FPS"
+    return not slow, f"{found} ({'; '.join(slow)})" if slow else found
+
+
+@contextlib.contextmanager
+def _cold_cache() -> Iterator[None]:
+    """An empty cache folder in the place of the user's."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["XDG_CACHE_HOME"]
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before
 
 
 @dataclass(frozen=True)
@@ -237,11 +321,15 @@ def _frames_per_second(engine: Engine, images: list[NDArray[np.uint8]]) -> float
         return TIMED / (time.perf_counter() - start)
 
 
-def _growth(engine: Engine) -> float:
-    """MB of resident memory that the process gains in 1,000 small frames."""
+def _growth(path: Path) -> Answer:
+    """Does the process grow while small frames pass?"""
     images = [scene(np.random.default_rng(i), *SMALL_HW, particles=3).image for i in range(4)]
     memory: list[float] = []
-    with _pipeline(images, SMALL_FRAMES, engine) as pipeline:
+    with (
+        contextlib.closing(open_engine(str(path))) as engine,
+        _pipeline(images, SMALL_FRAMES, engine) as pipeline,
+    ):
         for _ in pipeline:
             memory.append(memory_mb("self", "VmRSS"))
-    return mb_per_1000_frames(memory)
+    growth = mb_per_1000_frames(memory)
+    return growth <= GROWTH_MB, f"{growth:+.3f} MB in 1,000 small frames"

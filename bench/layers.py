@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 
 from bench.layer_names import IN, NCHWC, LayerNames, op_of
 from bench.networks import FRAME_HW
+from bench.roofline import measure_roofline
 from bench.sampling import seconds_of
 from bench.tables import table
 from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, PitchedPointer, Stream
 from edge.engines import engine_path
+from edge.engines.contexts import ExecutionContexts
 from edge.engines.engine import INPUT, OUTPUT
 from edge.engines.onnx import OnnxEngine
 from edge.engines.sidecar import Sidecar, read_sidecar
 from edge.engines.tensorrt import load_engine, matching_variant
-from edge.engines.variant import TensorRtVariant
+from edge.engines.variant import TensorRtVariant, collecting_log
 from edge.errors import EdgeError
 from export.graph import read_graph
 from train.data.synth import scene
@@ -65,6 +67,7 @@ class LayersResult:
         whole_ms: of a run by the clock, nothing profiled.
         profiled_ms: the same while profiled, interleaved with the others.
         layers: part by part in the order of the network, within a part as they run.
+        peak_gflop_per_s: of this machine, as `Roofline`; None on a GPU.
     """
 
     engine: str
@@ -75,6 +78,7 @@ class LayersResult:
     whole_ms: float
     profiled_ms: float
     layers: Sequence[LayerTime]
+    peak_gflop_per_s: float | None = None
 
     @property
     def title(self) -> str:
@@ -85,6 +89,13 @@ class LayersResult:
     @property
     def layers_ms(self) -> float:
         return sum(layer.ms for layer in self.layers)
+
+    @property
+    def least_ms(self) -> float | None:
+        """Of a run whose convolutions all reach the peak, and all else takes no time."""
+        if not self.peak_gflop_per_s:
+            return None
+        return sum(layer.gflop or 0 for layer in self.layers) / self.peak_gflop_per_s * 1e3
 
     def describe(self) -> str:
         """A Markdown table, the slowest layer first."""
@@ -97,17 +108,33 @@ class LayersResult:
                 f"{layer.fraction:.1%}",
                 "" if layer.gflop is None else f"{layer.gflop:.3f}",
                 "" if layer.gflop_per_s is None else f"{layer.gflop_per_s:.1f}",
+                self._of_peak(layer),
             )
             for layer in sorted(self.layers, key=lambda layer: -layer.ms)
         ]
-        head = ("layer", "part", "operator", "ms", "fraction", "GFLOP", "GFLOP/s")
+        head = ("layer", "part", "operator", "ms", "fraction", "GFLOP", "GFLOP/s", "of peak")
         lines = (
             f"{self.title}; medians of {self.runs} runs",
             f"a run takes {self.whole_ms:.3f} ms, {self.profiled_ms:.3f} ms while it is profiled; "
             f"the layers add up to {self.layers_ms:.3f} ms",
+            self._roofline(),
             table(head, cells, left=3),
         )
-        return "\n\n".join(lines)
+        return "\n\n".join(filter(None, lines))
+
+    def _of_peak(self, layer: LayerTime) -> str:
+        if layer.gflop_per_s is None or not self.peak_gflop_per_s:
+            return ""
+        return f"{layer.gflop_per_s / self.peak_gflop_per_s:.0%}"
+
+    def _roofline(self) -> str:
+        if self.least_ms is None:
+            return ""
+        return (
+            f"at the peak of {self.peak_gflop_per_s:.0f} GFLOP/s, that of a matrix product, the "
+            f"convolutions alone would take {self.least_ms:.3f} ms: "
+            f"{self.least_ms / self.whole_ms:.0%} of a run"
+        )
 
 
 # Of one run: ms by the runtime's name of a layer, in the order they ran.
@@ -198,7 +225,8 @@ def _in_onnx_runtime(engine_name: str, path: Path, runs: int) -> LayersResult:
     model, _ = read_graph(path)
     height, width = tile_hw
     layers = _layers(LayerNames(model), _medians(found[-runs:]), ops, height * width)
-    return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers)
+    peak = measure_roofline().gflops_per_s["fp32"]
+    return LayersResult(engine_name, device, 1, tile_hw, runs, whole_ms, profiled_ms, layers, peak)
 
 
 def _node_times(events: Sequence[Mapping[str, Any]]) -> tuple[list[LayerTimes], dict[str, str]]:
@@ -226,14 +254,18 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
     with contextlib.ExitStack() as stack:
         cuda = stack.enter_context(open_cuda())
         stack.enter_context(cuda.current())
-        engine = stack.enter_context(load_engine(path, variant))
+        log = collecting_log(variant.module)
+        contexts = ExecutionContexts(
+            stack.enter_context(load_engine(path, variant, log)), variant, log
+        )
+        stack.callback(contexts.close)
         stream = stack.enter_context(cuda.stream())
         addresses = {
             INPUT: stack.enter_context(_on_device(cuda, tiles, stream)),
             OUTPUT: stack.enter_context(cuda.device_memory(batch * height * width)),
         }
         plain, profiled = (
-            stack.enter_context(_runner(engine, tiles.shape, addresses, stream, told))
+            stack.enter_context(_runner(contexts, cuda, tiles.shape, addresses, stream, told))
             for told in (None, profiler)
         )
 
@@ -243,7 +275,6 @@ def _in_tensorrt(engine_name: str, path: Path, runs: int) -> LayersResult:
 
         whole_ms, profiled_ms = _interleaved(plain, run_profiled, runs)
         device = f"{variant.title}, {cuda.title}"
-        del engine  # `load_engine` frees it, before its runtime
     times = _medians(profiler.runs[-runs:])
     layers = _named(path, sidecar, times, batch * height * width)
     return LayersResult(engine_name, device, batch, tile_hw, runs, whole_ms, profiled_ms, layers)
@@ -291,30 +322,30 @@ def _on_device(cuda: Cuda, tiles: NDArray[np.uint8], stream: Stream) -> Iterator
 
 @contextlib.contextmanager
 def _runner(
-    engine: Any,
+    contexts: ExecutionContexts,
+    cuda: Cuda,
     shape: tuple[int, ...],
     addresses: Mapping[str, int],
     stream: Stream,
     profiler: Any | None,
 ) -> Iterator[Callable[[], None]]:
     """Runs one batch of `shape` in a context of its own, and waits for it."""
-    # The context must be freed before its engine: nothing else may hold it.
-    held = [engine.create_execution_context()]
-    held[0].set_input_shape(INPUT, shape)
-    for name, address in addresses.items():
-        held[0].set_tensor_address(name, address)
-    if profiler:
-        held[0].profiler = profiler
+    with contexts.context(cuda, stream, shape, addresses) as context:
+        # The context must be freed before its engine: nothing else may hold it.
+        held = [context]
+        del context
+        if profiler:
+            held[0].profiler = profiler
 
-    def run() -> None:
-        if not held[0].execute_async_v3(stream.handle):
-            raise EdgeError("TensorRT could not queue a batch of tiles")
-        stream.synchronize()
+        def run() -> None:
+            if not held[0].execute_async_v3(stream.handle):
+                raise EdgeError("TensorRT could not queue a batch of tiles")
+            stream.synchronize()
 
-    try:
-        yield run
-    finally:
-        held.clear()
+        try:
+            yield run
+        finally:
+            held.clear()
 
 
 def _interleaved(

@@ -32,6 +32,7 @@ PACKAGES = (
     "kornia",
     "openvino",
     "sahi",
+    "trackers",
 )
 CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 

@@ -14,8 +14,8 @@ from export.calibration import histograms
 from export.fp16 import fp16
 from export.graph import PRECISIONS, read_graph
 from export.int8 import Placement, activations, int8
-from export.trace import check_trace, from_onnx, to_onnx
-from train.checkpoint import Checkpoint, Normalisation
+from export.trace import check_trace, to_onnx
+from train.checkpoint import Checkpoint, Normalisation, open_checkpoint
 from train.data.synth import scene
 from train.models.registry import MODELS, build
 
@@ -54,7 +54,7 @@ def open_network(key: str) -> BenchNetwork:
     """
     if key in shipped():
         model, info = read_graph(shipped()[key])
-        checkpoint = from_onnx(model, info)
+        checkpoint = open_checkpoint(key)
     else:
         torch.manual_seed(0)
         spec = MODELS[key]

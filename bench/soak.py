@@ -296,7 +296,10 @@ class _Soak:
             ],
             checks=[*self._checks(counts), *self._viewer_checks(begin_s, end_s, rounds)],
             problems=summary["problems"],
-            log=[(round(at_s - begin_s, 1), line) for at_s, line in self._stderr],
+            log=[
+                (round(at_s - begin_s, 1), line.replace(f"{self._folder}/", ""))
+                for at_s, line in self._stderr
+            ],
         )
 
     def _checks(self, counts: dict[str, int]) -> list[Check]:

@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from edge.belt.settings import BeltSettings
 
+# Of a segment of the belt whose particles are counted.
+SEGMENT_MM = 100.0
 POSITIVE = click.FloatRange(min=0, min_open=True)
 OPTIONS = (
     click.option(
@@ -39,6 +41,12 @@ OPTIONS = (
         help="Speed where the frames do not tell it.  [default: the last that was measured]",
     ),
     click.option(
+        "--encoder-step",
+        type=POSITIVE,
+        metavar="MM",
+        help="Way of the belt in a count of --encoder; tells its position where the frames do not.",
+    ),
+    click.option(
         "--max-latency",
         type=POSITIVE,
         metavar="SECONDS",
@@ -62,6 +70,7 @@ class BeltOptions:
     scan_row: int | None
     belt_direction: str | None
     belt_speed: float | None
+    encoder_step: float | None
     max_latency: float | None
     eject_line: float | None
 
@@ -74,20 +83,22 @@ class BeltOptions:
         if not self.belt:
             if any(value is not None for value in astuple(self)[1:]):
                 raise click.UsageError(
-                    "--scan-row, --belt-direction, --belt-speed, --max-latency and --eject-line "
-                    "need --belt"
+                    "--scan-row, --belt-direction, --belt-speed, --encoder-step, --max-latency and "
+                    "--eject-line need --belt"
                 )
             return None
         from edge.belt.direction import Direction
-        from edge.belt.settings import BeltSettings
+        from edge.belt.settings import SEGMENT_PX, BeltSettings
 
         auto = self.belt_direction in (None, "auto")
         return BeltSettings(
             direction=None if auto else Direction(self.belt_direction),
             scan_row=self.scan_row,
             speed_px_s=_pixels("--belt-speed", self.belt_speed, mm_per_pixel),
+            encoder_px=_pixels("--encoder-step", self.encoder_step, mm_per_pixel),
             max_latency_s=self.max_latency,
             eject_px=_pixels("--eject-line", self.eject_line, mm_per_pixel),
+            segment_px=SEGMENT_PX if mm_per_pixel is None else SEGMENT_MM / mm_per_pixel,
         )
 
 

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     type=PathArgument(),
     metavar="FOLDER",
     help="New folder for frames.csv, particles.csv, particles.jsonl, masks, overlays and "
-    "summary.json; nothing is written without it.",
+    "summary.json, with --belt segments.csv; nothing is written without it.",
 )
 @click.option(
     "--sink",
@@ -80,9 +80,9 @@ if TYPE_CHECKING:
     type=Text(),
     metavar="URI",
     multiple=True,
-    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, sqlite:FILE, video:FILE, "
-    "masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC or "
-    "prometheus://:PORT. Repeatable.",
+    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, segments:FILE, sqlite:FILE, "
+    "video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
+    "mqtts://HOST/TOPIC or prometheus://:PORT. Repeatable.",
 )
 @click.option("--no-masks", is_flag=True, help="Leave the masks out of --out.")
 @click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")
@@ -239,7 +239,13 @@ def edge_run(
         interrupts.defer()
         sinks = [open_sink(uri, mm_per_pixel) for uri in sink_uris]
         if out:
-            sinks += open_sinks(out, mm_per_pixel, masks=not no_masks, overlays=not no_overlays)
+            sinks += open_sinks(
+                out,
+                mm_per_pixel,
+                masks=not no_masks,
+                overlays=not no_overlays,
+                belt=belt is not None,
+            )
         serving: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if address:
             page = LiveSink(mm_per_pixel, str(out) if out else None)

@@ -25,6 +25,8 @@ class Frame:
         time_s: Unix time for photos (last change of the file) and cameras (capture); seconds from
             the start of the clip for video files. None where the source has no time stamps.
         source: name of its source, in a run of several; empty in a run of one.
+        encoder: counts of an encoder on the belt's drive at the exposure; None where the source
+            has none.
     """
 
     image: NDArray[np.uint8]
@@ -32,6 +34,7 @@ class Frame:
     file: str
     time_s: float | None
     source: str = ""
+    encoder: float | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

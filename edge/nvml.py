@@ -27,8 +27,13 @@ def open_card() -> tuple[Any, Any] | None:
 
 def _pci_address() -> str | None:
     """Of the first CUDA device; NVML counts the cards in another order."""
-    text = ctypes.create_string_buffer(32)
-    if find_gpu() is None or ctypes.CDLL("libcuda.so.1").cuDeviceGetPCIBusId(text, len(text), 0):
+    if find_gpu() is None:
+        return None
+    driver = ctypes.CDLL("libcuda.so.1")
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+    if driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetPCIBusId(
+        text, len(text), device
+    ):
         return None
     return text.value.decode()
 

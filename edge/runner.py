@@ -186,7 +186,7 @@ def run(
     source = open_sources([source] if isinstance(source, str | PathLike | Source) else source)
     if belt:
         source = _belt(source, model, belt, every, calibration)
-        stages = [BeltStage(belt.eject_px), *stages]
+        stages = [BeltStage(belt.eject_px, belt.segment_px), *stages]
         # A chunk that is dropped would be a hole in the strip; frames of the camera may be.
         policy = policy or Policy.EVERY
     if policy is None:

@@ -51,6 +51,13 @@ OPTIONS = (
         "--gain", type=click.FloatRange(min=0), help="Gain of a camera, in its driver's unit."
     ),
     click.option(
+        "--encoder",
+        type=Text(),
+        metavar="CHUNK",
+        help="Chunk of a GenICam camera's frames that holds the counts of an encoder on the belt, "
+        "such as EncoderValue; with --belt and --encoder-step.",
+    ),
+    click.option(
         "--give-up",
         type=POSITIVE,
         metavar="SECONDS",
@@ -70,6 +77,7 @@ class SourceOptions:
     pixel_format: str | None
     exposure: float | None
     gain: float | None
+    encoder: str | None
     give_up: float | None
 
     def open(self) -> Source:
@@ -82,7 +90,9 @@ class SourceOptions:
         from edge.sources.camera_settings import CameraSettings
 
         uris = [*(f"camera:{camera}" for camera in self.cameras), *self.sources]
-        settings = CameraSettings(self.size, self.fps, self.pixel_format, self.exposure, self.gain)
+        settings = CameraSettings(
+            self.size, self.fps, self.pixel_format, self.exposure, self.gain, self.encoder
+        )
         asked = settings if settings != CameraSettings() else None
         return open_sources(uris, asked, self.give_up)
 

@@ -6,8 +6,6 @@ asked what it has.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -18,11 +16,18 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
+from edge.engines.cache import cache_folder, read_cache, warn_ignored, write_cache
 from edge.engines.engine import INPUT
 from edge.engines.profile import Profile
-from edge.engines.variant import ELSEWHERE, TensorRtVariant, collecting_log, without_collector
+from edge.engines.tensorrt import MAX_IN_FLIGHT
+from edge.engines.variant import (
+    ELSEWHERE,
+    CollectingLog,
+    TensorRtVariant,
+    collecting_log,
+    without_collector,
+)
 from edge.errors import BadArgumentError, EdgeError
-from edge.files import atomic_write
 from edge.gpu import Gpu, find_gpu
 from export.fp16 import fp32
 from export.graph import precision_of, weights_of
@@ -97,9 +102,12 @@ def build_engine(
             f"--out X.onnx runs in ONNX Runtime instead"
         )
 
-    shapes = builder.create_optimization_profile()
-    shapes.set_shape(INPUT, *profile.shapes)
-    config.add_optimization_profile(shapes)
+    for _ in range(_profiles(module, config)):
+        shapes = builder.create_optimization_profile()
+        shapes.set_shape(INPUT, *profile.shapes)
+        config.add_optimization_profile(shapes)
+    if variant.requires_user_allocation:
+        config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)
     timings = None
     if variant.name == "rtx":  # which measures nothing while it builds
         offered = variant.compute_capabilities
@@ -108,15 +116,17 @@ def build_engine(
             config.set_compute_capability(offered[target], index)
     elif gpu:
         timings = _timings_path(variant, gpu)
-        _recall_timings(config, timings)
-    serialized = builder.build_serialized_network(network, config)
+        _recall_timings(config, timings, variant, log)
+    try:
+        serialized = builder.build_serialized_network(network, config)
+    finally:  # also where it fails or is interrupted: the next build resumes there
+        if timings:
+            write_cache(timings, bytes(config.get_timing_cache().serialize()))
     if serialized is None:
         raise EdgeError(
             f"{variant.title} cannot build the engine: {log.last_errors()}; try a smaller "
             f"--batch or --tile, or --out X.onnx, which runs in ONNX Runtime"
         )
-    if timings:
-        _keep_timings(config, timings)
     return Built(
         bytes(serialized), time.perf_counter() - started, gpu.name if gpu else "CPU", targets
     )
@@ -198,26 +208,34 @@ def _refusal(error: Any, model: onnx.ModelProto) -> str:
     return f"node {node.name} ({node.op_type}): {words}"
 
 
+def _profiles(module: Any, config: Any) -> int:
+    """How many optimisation profiles `MAX_IN_FLIGHT` contexts need.
+
+    From TensorRT 10 on, which knows strong typing, they share one; 8.6.1 and later 8.6 can if told
+    so; 8.6.0 cannot.
+    """
+    if hasattr(module.PreviewFeature, "PROFILE_SHARING_0806"):
+        config.set_preview_feature(module.PreviewFeature.PROFILE_SHARING_0806, True)
+        return 1
+    if hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return 1
+    return MAX_IN_FLIGHT
+
+
 def _timings_path(variant: TensorRtVariant, gpu: Gpu) -> Path:
     """Where the measurements of kernels are kept, which make the next build faster."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = re.sub(r"[^\w.]+", "-", f"{variant.title} {gpu.name}")
-    return Path(folder, "microplastic-edge", f"{name}.timings")
+    return cache_folder() / f"{name}.timings"
 
 
-def _recall_timings(config: Any, path: Path) -> None:
-    known = b""
-    with contextlib.suppress(OSError):
-        known = path.read_bytes()
+def _recall_timings(config: Any, path: Path, variant: TensorRtVariant, log: CollectingLog) -> None:
+    known = read_cache(path)
+    log.warnings.clear()
     cache = config.create_timing_cache(known)
-    # Damaged, or of another driver: start afresh.
+    # TensorRT warns that it does not take one, and returns an empty one, or none.
+    refused = bool(log.warnings)
     if cache is None or not config.set_timing_cache(cache, False):
+        refused = True
         config.set_timing_cache(config.create_timing_cache(b""), False)
-
-
-def _keep_timings(config: Any, path: Path) -> None:
-    # Without them the next build takes longer, which is no reason to lose this one.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+    if known and refused:
+        warn_ignored(path, variant.title)

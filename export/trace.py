@@ -7,30 +7,21 @@ width are dynamic.
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.errors import EdgeError
-from export.graph import (
-    ActivationHook,
-    content_hash,
-    precision_of,
-    probability_tensor,
-    producers_of,
-    weights_of,
-)
+from export.graph import ActivationHook, content_hash, probability_tensor
+from export.low_resolution import at_low_resolution
 from export.verify import max_abs_difference
-from train.checkpoint import Checkpoint, Normalisation, prior_corrected_probability, probability
+from train.checkpoint import Checkpoint, prior_corrected_probability, probability
 from train.data.synth import scene
-from train.models.registry import MODELS
 
 OPSET = 18
 # Probabilities, 0..1, of the graph and of torch may differ by this before rounding.
@@ -97,6 +88,7 @@ def to_onnx(checkpoint: Checkpoint) -> tuple[onnx.ModelProto, EngineInfo]:
     assert program is not None
     model = program.model_proto
     _forget_origin(model)
+    model = at_low_resolution(model)
     info = info_of(checkpoint, content_hash(model))
     onnx.helper.set_model_props(model, info.metadata())
     onnx.checker.check_model(model, full_check=True)
@@ -116,48 +108,6 @@ def info_of(checkpoint: Checkpoint, hash_: str) -> EngineInfo:
         training=checkpoint.training,
         content_hash=hash_,
     )
-
-
-def from_onnx(model: onnx.ModelProto, info: EngineInfo) -> Checkpoint:
-    """The checkpoint that `to_onnx` made a graph of, which must be in float32.
-
-    Raises:
-        EdgeError: the graph is of a network outside the model registry, or was rewritten since.
-    """
-    if info.model not in MODELS:
-        raise EdgeError(
-            f"{info.model}: not in the model registry, so torch cannot rebuild its graph"
-        )
-    rewritten = EdgeError(
-        f"the graph of {info.model} does not hold its weights as torch has them: export it again "
-        f"with --precision fp32"
-    )
-    if precision_of(model) != "fp32":
-        raise rewritten
-    values = {name: numpy_helper.to_array(item) for name, item in weights_of(model).items()}
-    prefix = "network."
-    weights = {
-        name.removeprefix(prefix): torch.from_numpy(value.copy())
-        for name, value in values.items()
-        if name.startswith(prefix)
-    }
-    # The last step before the sigmoid adds log(prior / (1 - prior)), `prior_corrected_probability`.
-    producers = producers_of(model)
-    added = producers[producers[probability_tensor(model)].input[0]]
-    log_odds = values[added.input[1]].item() if added.op_type == "Add" else 0.0
-    checkpoint = Checkpoint(
-        spec=MODELS[info.model],
-        normalisation=Normalisation(info.mean, info.std),
-        prior=1 / (1 + math.exp(-log_odds)),
-        threshold=info.threshold,
-        training=info.training,
-        weights=weights,
-    )
-    try:
-        checkpoint.module()
-    except RuntimeError:
-        raise rewritten from None
-    return checkpoint
 
 
 def check_trace(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:

@@ -50,7 +50,7 @@ typedef struct Block {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  /* of the blocks and the counts */
 static Block *blocks;
 static size_t used;
-static int initialized, failed, context, retained, streams, graphs;
+static int initialized, failed, context, retained, streams, graphs, invalidated;
 static __thread int pushed;
 static __thread Stream *capturing;
 
@@ -77,6 +77,8 @@ static void tell(const char *when) {
 __attribute__((destructor)) static void end(void) {
     tell("the process ends");
     if (retained) fprintf(stderr, "left when the process ends: the context, %d times\n", retained);
+    /* A release pops nothing. */
+    if (pushed) fprintf(stderr, "current when the process ends: the context, %d times\n", pushed);
 }
 
 /* What every call needs: no failure before it and a living context in the thread. */
@@ -211,6 +213,11 @@ int cuCtxPopCurrent_v2(void **made) {
     return SUCCESS;
 }
 
+int cuCtxGetCurrent(void **made) {
+    *made = pushed ? &context : NULL;
+    return SUCCESS;
+}
+
 /* Memory */
 
 static int allocate(void **start, size_t size, int host, int mapped) {
@@ -220,7 +227,7 @@ static int allocate(void **start, size_t size, int host, int mapped) {
     if (!size) return INVALID_VALUE;
     if (!host && used + size > setting("DRIVER_MEMORY", 1 << 30)) return OUT_OF_MEMORY;
     block = malloc(sizeof *block);
-    *start = memset(malloc(size), 0xA5, size);
+    *start = memset(aligned_alloc(256, (size + 255) / 256 * 256), 0xA5, size);
     pthread_mutex_lock(&lock);
     *block = (Block){*start, size, host, mapped, blocks};
     blocks = block;
@@ -384,15 +391,18 @@ int cuGraphDestroy(Queue *graph) {
 
 int cuGraphExecDestroy(Queue *graph) { return cuGraphDestroy(graph); }
 
+int driverInvalidated(void) { return invalidated; }
+
 int cuStreamEndCapture(Stream *stream, Queue **graph) {
-    int invalidated = stream->invalidated;
+    int broken = stream->invalidated;
     READY;
     if (capturing != stream) return INVALID_VALUE;
     *graph = stream->captured;
     capturing = NULL;
     stream->captured = NULL;
     stream->invalidated = 0;
-    if (!invalidated) return SUCCESS;
+    if (!broken) return SUCCESS;
+    count(&invalidated, 1);
     cuGraphDestroy(*graph);
     *graph = NULL;
     return CAPTURE_INVALIDATED;

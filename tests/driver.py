@@ -25,6 +25,7 @@ def play(
     """A scenario in a process of its own that finds libcuda.so.1 in `library_path`."""
     file = Path(inspect.getfile(scenario))
     code = PLAY.format(module=file.stem, scenario=scenario.__name__, argument=argument)
+    environment = {"XDG_CACHE_HOME": str(library_path / "cache")} | environment
     environment |= {
         "LD_LIBRARY_PATH": str(library_path),
         "PYTHONPATH": os.pathsep.join([str(file.parent), os.environ.get("PYTHONPATH", "")]),

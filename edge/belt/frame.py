@@ -23,6 +23,8 @@ class BeltFrame(Frame):
         passed_s: float64 (H,), when each row passed the scan row, as `time_s`; NaN where the source
             has no time stamps.
         measured: bool (H,), whether the belt's position was measured there, or assumed.
+        crossweb: float64 (H,), column of the belt that is in column 0 of each row; they differ
+            where the camera vibrates, and the strip follows it.
         motion: of the belt in the last camera frame; None where it is not known.
     """
 
@@ -31,4 +33,5 @@ class BeltFrame(Frame):
     ends: bool = field(kw_only=True)
     passed_s: NDArray[np.float64] = field(kw_only=True)
     measured: NDArray[np.bool_] = field(kw_only=True)
+    crossweb: NDArray[np.float64] = field(kw_only=True)
     motion: Motion | None = field(kw_only=True)

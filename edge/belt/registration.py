@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge.belt.correlation import Match, contrast, correlate, peak, spectrum
 from edge.belt.direction import Direction
 from edge.belt.settings import BeltSettings
+from edge.belt.skew import Skew
 from edge.errors import EdgeError
 
 # Of the part of the frames that is compared, px: along the belt and across; and where the direction
@@ -30,10 +31,6 @@ MIN_TRAVEL = 3.0
 COARSE = 256
 # Frames over which the speed is averaged, and those of which the next is guessed.
 SPEED_FRAMES, GUESS_FRAMES = 24, 5
-# How fast earlier key frames are forgotten for the skew.
-SKEW_MEMORY = 0.9
-# px, by which the skew is drawn to zero while little has been seen.
-SKEW_PRIOR = 20.0
 # What stands still in the picture (dirt on the lens, glare) has a peak of its own, this near to no
 # shift at all, px. Another is the belt's where it is so high compared with that one.
 STILL, RELATIVE_QUALITY = 4, 0.3
@@ -54,7 +51,7 @@ class Position:
 
     Attributes:
         downweb, crossweb: px.
-        skew: crossweb px per downweb px of travel, over the last frames.
+        skew: crossweb px per downweb px of travel.
         measured: whether the frame told it; else it is assumed from the speed.
         quality: as `Match.quality`.
     """
@@ -75,7 +72,8 @@ class Motion:
         downweb: position in it, px.
         speed_px_s: mean speed.
         deviation_px_s: standard deviation of the speed from frame to frame.
-        skew: as in `Position`.
+        skew, quality: as in `Position`.
+        crossweb: position, px, without the vibration of the camera.
     """
 
     time_s: float
@@ -83,6 +81,8 @@ class Motion:
     speed_px_s: float
     deviation_px_s: float
     skew: float
+    crossweb: float
+    quality: float
 
 
 class _KeyFrame:
@@ -111,13 +111,18 @@ class Registration:
         self._shift: Shift = (0.0, 0.0)
         self._step: Shift = (0.0, 0.0)
         self._time_s, self._interval_s = 0.0, 0.0
+        self._encoder: tuple[float | None, float | None] = None, None
         self._failures = 0
+        self._quality = math.inf
         self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
-        self._skew_sums = np.zeros(2)
+        self._skew = Skew()
         self._contrast = 0.0
 
-    def add(self, image: NDArray[np.uint8], time_s: float | None = None) -> Position:
-        """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`.
+    def add(
+        self, image: NDArray[np.uint8], time_s: float | None = None, encoder: float | None = None
+    ) -> Position:
+        """The belt's position in the next frame (H,W,3) uint8 RGB, captured at `time_s`, with the
+        counts of its encoder.
 
         Until the direction is known the position is that of the first frame.
 
@@ -126,6 +131,7 @@ class Registration:
         """
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         interval_s = self._elapsed(time_s)
+        self._encoder = self._encoder[1], encoder
         self.frames += 1
         if self._key is None:
             self._key = _KeyFrame(grey, self._shift)
@@ -138,6 +144,7 @@ class Registration:
                 f"a frame of {width}x{height} px after frames of {before} px; a belt needs one size"
             )
         match = self._search(self._key, grey, interval_s)
+        self._quality = match.quality
         if match.found:
             self._measured(match, grey)
         else:
@@ -153,7 +160,15 @@ class Registration:
         speeds = np.diff(places) / np.diff(times)
         mean = (places[-1] - places[0]) / (times[-1] - times[0])
         downweb = self.direction.travel(*self._shift)[0]
-        return Motion(self._time_s, downweb, float(mean), float(speeds.std()), self._skew())
+        return Motion(
+            time_s=self._time_s,
+            downweb=downweb,
+            speed_px_s=float(mean),
+            deviation_px_s=float(speeds.std()),
+            skew=self._skew.value,
+            crossweb=self._skew.at(downweb),
+            quality=self._quality,
+        )
 
     def _elapsed(self, time_s: float | None) -> float:
         """Since the last frame; as between those before where the times do not tell."""
@@ -192,7 +207,8 @@ class Registration:
         """Of the shift since the key frame, the likeliest first."""
         since = np.subtract(self._shift, key.shift)
         step = np.asarray(self._step)
-        yield _pair(since + self._velocity() * interval_s)
+        told = self._encoder_step()
+        yield _pair(since + (self._velocity() * interval_s if told is None else told))
         # One step, none (a repeated frame, or a stop), or several (dropped frames).
         for steps in (1, 0) if self._failures > 1 else (1, 0, 2, 3):
             yield _pair(since + step * steps)
@@ -301,21 +317,31 @@ class Registration:
             ):
                 self.direction = Direction.of(dy, dx)
         if self.direction:
-            downweb = self.direction.travel(*shift)[0]
+            downweb, crossweb = self.direction.travel(*shift)
             self._history.append((self._time_s, downweb))
+            self._skew.add(downweb, crossweb)
         if self._is_far(grey):
             self._replace_key(grey)
 
     def _assume(self, interval_s: float, grey: NDArray[np.uint8]) -> None:
         self.assumed += 1
         self._failures += 1
-        given = self._settings.speed_px_s
-        step = (self._velocity() if given is None else self._along(given)) * interval_s
+        step = self._encoder_step()
+        if step is None:
+            given = self._settings.speed_px_s
+            step = (self._velocity() if given is None else self._along(given)) * interval_s
         self._step = _pair(step)
         self._shift = _pair(np.add(self._shift, step))
         # One frame may be spoilt, and the key frame good for the next; but not for ever.
         if self._failures > 1 or self._is_far(grey, 2 * KEY_RANGE):
             self._replace_key(grey)
+
+    def _encoder_step(self) -> NDArray[np.float64] | None:
+        """Of the content (dy, dx) since the last frame; None where no encoder tells it."""
+        before, now = self._encoder
+        if self._settings.encoder_px is None or before is None or now is None:
+            return None
+        return self._along((now - before) * self._settings.encoder_px)
 
     def _velocity(self) -> NDArray[np.float64]:
         """Of the content (dy, dx) in the last frames, px per s; zero where it is not known."""
@@ -329,7 +355,7 @@ class Registration:
         """The content's shift (dy, dx) where the belt moves by `downweb` px."""
         if self.direction is None:
             return np.zeros(2)
-        return np.asarray(self.direction.shift(downweb, downweb * self._skew()))
+        return np.asarray(self.direction.shift(downweb, downweb * self._skew.value))
 
     def _is_far(self, grey: NDArray[np.uint8], limit: float = KEY_RANGE) -> bool:
         assert self._key
@@ -337,29 +363,13 @@ class Registration:
         return bool((travelled > limit * np.asarray(grey.shape)).any())
 
     def _replace_key(self, grey: NDArray[np.uint8]) -> None:
-        assert self._key
-        if self.direction:
-            self._skew_sums = SKEW_MEMORY * self._skew_sums + self._key_travel(self.direction)
         self._key = _KeyFrame(grey, self._shift)
-
-    def _key_travel(self, direction: Direction) -> NDArray[np.float64]:
-        """Since the key frame: downweb times crossweb, and downweb squared."""
-        assert self._key
-        travelled = np.subtract(self._shift, self._key.shift)
-        downweb, crossweb = direction.travel(*travelled.tolist())
-        return np.array([downweb * crossweb, downweb**2])
-
-    def _skew(self) -> float:
-        if self.direction is None:
-            return 0.0
-        product, square = self._skew_sums + self._key_travel(self.direction)
-        return float(product / (square + SKEW_PRIOR**2))
 
     def _position(self, *, measured: bool, quality: float) -> Position:
         if self.direction is None:
             return Position(0.0, 0.0, 0.0, measured, quality)
         downweb, crossweb = self.direction.travel(*self._shift)
-        return Position(downweb, crossweb, self._skew(), measured, quality)
+        return Position(downweb, crossweb, self._skew.value, measured, quality)
 
 
 def _pair(values: NDArray[np.float64]) -> Shift:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from edge.belt.density import Segment
 from edge.belt.frame import BeltFrame
 from edge.result import Result
 
@@ -30,9 +31,11 @@ class BeltResult(Result):
 
     Attributes:
         eject_px: distance from the scan row to the eject line; None where there is none.
+        segments: of the belt, that are complete with this result.
     """
 
     eject_px: float | None = None
+    segments: tuple[Segment, ...] = ()
 
     def records(self, mm_per_pixel: float | None = None) -> list[dict[str, Any]]:
         """As `Result.records`, with `BELT_COLUMNS`: position along and across the belt, when the
@@ -53,10 +56,11 @@ class BeltResult(Result):
             row["registration"] = "measured" if frame.measured[at] else "assumed"
             if np.isfinite(passed_s):
                 row["passed_s"] = round(passed_s, 6)
-                row |= self._ejection(frame, particle.x, downweb)
+                row |= self._ejection(frame, frame.crossweb[at] + particle.x, downweb)
         return rows
 
     def _ejection(self, frame: BeltFrame, crossweb: float, downweb: float) -> dict[str, Any]:
+        """Of a particle at that place of the belt, px."""
         motion = frame.motion
         if motion is None:
             return {}
@@ -69,6 +73,6 @@ class BeltResult(Result):
         return values | {
             "eject_s": round(motion.time_s + left / speed, 6),
             "eject_error_s": round(error / speed, 6),
-            "eject_crossweb_px": round(crossweb - motion.skew * self.eject_px, 2),
+            "eject_crossweb_px": round(crossweb - motion.crossweb - motion.skew * left, 2),
             "eject_error_px": round(PLACE_ERROR + SKEW_ERROR * self.eject_px, 2),
         }

@@ -50,6 +50,7 @@ class BeltSource(Source):
         # Of the rows from the first that is not given, and of some before.
         self._passed_s = np.empty(0)
         self._measured = np.empty(0, bool)
+        self._crossweb = np.empty(0)
         self._marked = 0
         self._last: tuple[float, float | None] = (0.0, None)
         self._closed = False
@@ -79,7 +80,7 @@ class BeltSource(Source):
             yield self._frame(chunk, frame)
 
     def _add(self, frame: Frame) -> Iterator[BeltFrame]:
-        position = self.registration.add(frame.image, frame.time_s)
+        position = self.registration.add(frame.image, frame.time_s, frame.encoder)
         if self.registration.direction is None:
             if self._last[1] is None:
                 self._last = position.downweb, frame.time_s
@@ -106,6 +107,7 @@ class BeltSource(Source):
             )
             self._marked = rows.first
             self._passed_s, self._measured = np.empty(0), np.empty(0, bool)
+            self._crossweb = np.empty(0)
         self._mark(rows, position, frame.time_s)
         for chunk in self._chunks.add(rows.pixels):
             yield self._frame(chunk, frame)
@@ -122,6 +124,7 @@ class BeltSource(Source):
             passed_s = np.clip(passed_s, before_s, time_s)
         self._passed_s = np.concatenate([self._passed_s, passed_s])
         self._measured = np.concatenate([self._measured, rows.measured])
+        self._crossweb = np.concatenate([self._crossweb, rows.crossweb])
 
     def _is_late(self, frame: Frame) -> bool:
         """Whether rows have waited too long since all came that their map takes."""
@@ -145,10 +148,12 @@ class BeltSource(Source):
             ends=chunk.ends,
             passed_s=self._passed_s[rows],
             measured=self._measured[rows],
+            crossweb=self._crossweb[rows],
             motion=self.registration.motion,
         )
         # Earlier rows are still in the next chunk, but no more of them than are in this.
         self._passed_s, self._measured = self._passed_s[rows.start :], self._measured[rows.start :]
+        self._crossweb = self._crossweb[rows.start :]
         self._marked = chunk.first
         return made
 

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.belt.density import Density
 from edge.belt.frame import BeltFrame
 from edge.belt.result import BeltResult
+from edge.belt.settings import SEGMENT_PX
 from edge.particles import ParticleFilter, find_particles, particle_mask
 from edge.result import Result
 
@@ -42,6 +44,7 @@ class _Part:
             valid=(begin, frame.valid[1]),
             passed_s=frame.passed_s[at:],
             measured=frame.measured[at:],
+            crossweb=frame.crossweb[at:],
         )
         return _Part(part, self.probability[at:].copy(), unreported[at:].copy())
 
@@ -54,6 +57,7 @@ class _Part:
             valid=(self.frame.first_row, other.frame.valid[1]),
             passed_s=np.concatenate([self.frame.passed_s, other.frame.passed_s]),
             measured=np.concatenate([self.frame.measured, other.frame.measured]),
+            crossweb=np.concatenate([self.frame.crossweb, other.frame.crossweb]),
         )
         return _Part(
             frame,
@@ -71,13 +75,17 @@ class BeltStage:
     in its mask and image as in its records.
 
     Args:
-        eject_px: as `BeltSettings.eject_px`.
+        eject_px, segment_px: as in `BeltSettings`.
     """
 
     def __init__(
-        self, eject_px: float | None = None, max_component_rows: int = MAX_COMPONENT_ROWS
+        self,
+        eject_px: float | None = None,
+        segment_px: float = SEGMENT_PX,
+        max_component_rows: int = MAX_COMPONENT_ROWS,
     ) -> None:
         self._eject_px, self._max_component_rows = eject_px, max_component_rows
+        self._density = Density(segment_px)
         self._open: _Part | None = None
 
     def __call__(self, result: Result) -> Iterator[BeltResult]:
@@ -90,7 +98,8 @@ class BeltStage:
             if self._open.frame.valid[1] == part.frame.first_row:
                 part = self._open.followed_by(part)
             else:
-                yield self._result(self._open, self._open.unreported, particle_filter)
+                ended = replace(self._open, frame=replace(self._open.frame, ends=True))
+                yield self._result(ended, ended.unreported, particle_filter)
             self._open = None
         complete = part.unreported
         if not frame.ends:
@@ -118,13 +127,16 @@ class BeltStage:
         self, part: _Part, complete: NDArray[np.uint8], particle_filter: ParticleFilter
     ) -> BeltResult:
         mask = particle_filter.mask(complete)
+        particles = find_particles(complete, mask)
+        complete_to = self._open.frame.first_row if self._open else part.frame.valid[1]
         return BeltResult(
             part.frame,
             part.probability,
             particle_filter,
             mask,
-            find_particles(complete, mask),
+            particles,
             eject_px=self._eject_px,
+            segments=self._density.add(part.frame, particles, complete_to),
         )
 
 
@@ -137,5 +149,6 @@ def _valid(frame: BeltFrame, probability: NDArray[np.uint8]) -> _Part:
         first_row=frame.valid[0],
         passed_s=frame.passed_s[rows],
         measured=frame.measured[rows],
+        crossweb=frame.crossweb[rows],
     )
     return _Part(part, probability[rows], probability[rows])

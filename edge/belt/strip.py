@@ -30,11 +30,13 @@ class Rows:
             were in no frame.
         pixels: uint8 (n,W,3) RGB.
         measured: bool (n,), whether the position of the frame that they are of was measured.
+        crossweb: float64 (n,), column of the belt that is in column 0.
     """
 
     first: int
     pixels: NDArray[np.uint8]
     measured: NDArray[np.bool_]
+    crossweb: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,5 +119,8 @@ class Strip:
 
 
 def _rows(placed: _Placed, begin: int, end: int, scan_row: int) -> Rows:
-    measured = np.full(end - begin, placed.position.measured)
-    return Rows(begin, placed.rows(begin, end, scan_row), measured)
+    position = placed.position
+    measured = np.full(end - begin, position.measured)
+    upstream = np.arange(begin, end, dtype=np.float64) - position.downweb
+    crossweb = position.crossweb + placed.offset + position.skew * upstream
+    return Rows(begin, placed.rows(begin, end, scan_row), measured, crossweb)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
@@ -41,10 +43,20 @@ class PyCuda:
     def __enter__(self) -> PyCuda:
         with self._errors():
             self._context = self._device.retain_primary_context()
+        self._thread = threading.get_ident()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._context.detach()
+        # In the thread that retained the context, `detach` makes it current and releases it, and
+        # leaves the former to a pop that a release is not; in another it does nothing.
+        driver = ctypes.CDLL("libcuda.so.1")
+        if self._thread == threading.get_ident():
+            driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        else:
+            device = ctypes.c_int()
+            driver.cuDeviceGet(ctypes.byref(device), 0)
+            driver.cuDevicePrimaryCtxRelease_v2(device)
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.engines.cache import tensorrt_provider_options
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
 from edge.engines.tiled import TiledEngine
 from edge.errors import EdgeError, describe, out_of_memory, require_extra
@@ -52,7 +53,13 @@ class OnnxEngine(TiledEngine):
             )
         try:
             self.ort_session = onnxruntime.InferenceSession(
-                str(path), options, providers=[p for p in providers if p in available]
+                str(path),
+                options,
+                providers=[
+                    (p, tensorrt_provider_options(path)) if p == PROVIDERS[0] else p
+                    for p in providers
+                    if p in available
+                ],
             )
         # ONNX Runtime's exceptions share no base class of their own.
         except Exception as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.engines.cache import cache_file, read_cache, warn_ignored, write_cache
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo
+from edge.engines.sidecar import sha256
 from edge.engines.tiled import TiledEngine
 from edge.errors import EdgeError, describe, out_of_memory, require_extra
-from edge.files import atomic_write
 
 # OpenVINO's names of the arithmetic between floats; what is in INT8, the graph itself says.
 ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -60,7 +60,8 @@ class OpenVinoEngine(TiledEngine):
             self.info = EngineInfo.from_metadata(_metadata(network), str(path))
             cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
             key = (openvino.__version__, cpu, *sorted(capabilities), *map(str, settings.items()))
-            compiled = _compile(core, network, settings, _cached_path(path, key))
+            cached = cache_file(path.stem, "openvino", sha256(path), *key)
+            compiled = _compile(core, network, settings, cached)
             self._request = compiled.create_infer_request()
         except EdgeError:
             raise
@@ -125,27 +126,17 @@ def _compile(core: Any, network: Any, settings: dict[str, Any], cached: Path) ->
 
     Not by OpenVINO's own cache, which computes something else from a file that was damaged.
     """
-    with contextlib.suppress(OSError, RuntimeError):
-        content = cached.read_bytes()
-        digest, compiled = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        if hashlib.sha256(compiled).digest() == digest:
+    content = read_cache(cached)
+    digest, compiled = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(compiled).digest() == digest:
+        with contextlib.suppress(RuntimeError):
             return core.import_model(compiled, "CPU", settings)
+    if content:
+        warn_ignored(cached, "OpenVINO")
     result = core.compile_model(network, "CPU", settings)
-    # Without it the next start takes longer, which is no reason to end this one.
-    with contextlib.suppress(OSError):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        compiled = result.export_model().getvalue()
-        with atomic_write(cached, durable=False) as temporary:
-            temporary.write_bytes(hashlib.sha256(compiled).digest() + compiled)
+    compiled = result.export_model().getvalue()
+    write_cache(cached, hashlib.sha256(compiled).digest() + compiled)
     return result
-
-
-def _cached_path(path: Path, key: tuple[str, ...]) -> Path:
-    """Where the network of that file is kept, compiled as `key` says."""
-    digest = hashlib.sha256(path.read_bytes())
-    digest.update("\n".join(key).encode())
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder, "microplastic-edge", f"{digest.hexdigest()[:32]}.openvino")
 
 
 def _last_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,22 +21,29 @@ from numpy.typing import NDArray
 
 from edge import tiling
 from edge.cuda import open_cuda
-from edge.cuda.cuda import Cuda, Graph, PitchedPointer, Stream
+from edge.cuda.cuda import Cuda
+from edge.engines.cache import cache_file
+from edge.engines.contexts import ExecutionContexts
 from edge.engines.engine import INPUT, OUTPUT, EngineInfo, infer
+from edge.engines.execution_slot import ExecutionSlot, execution_slot
 from edge.engines.profile import Profile
-from edge.engines.sidecar import Sidecar, read_sidecar, sidecar_path
+from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
 from edge.engines.tiled import ENGINE_STAGE
 from edge.engines.variant import (
     DISPLAY_NAMES,
     VARIANTS,
+    CollectingLog,
     TensorRtVariant,
     collecting_log,
     open_variant,
     without_collector,
 )
 from edge.errors import EdgeError
-from edge.gpu import find_gpu
+from edge.gpu import driver_version, find_gpu
 from edge.stage_timer import StageTimer
+
+# One frame is copied while the other computes.
+MAX_IN_FLIGHT = 2
 
 
 class TensorRtEngine:
@@ -52,8 +60,7 @@ class TensorRtEngine:
 
     info: EngineInfo
     device: str
-    # One is copied while the other computes.
-    max_in_flight = 2
+    max_in_flight = MAX_IN_FLIGHT
 
     def __init__(self, path: Path, *, trust: bool = False, cuda: str | None = None) -> None:
         if trust and not sidecar_path(path).is_file():
@@ -63,10 +70,16 @@ class TensorRtEngine:
             variant = matching_variant(path, sidecar)
         with contextlib.ExitStack() as stack:
             self._cuda = stack.enter_context(open_cuda(cuda))
-            stack.enter_context(self._cuda.current())
-            self._engine = stack.enter_context(load_engine(path, variant))
-            profile = _profile(path, self._engine, variant)
-            self._owned = stack.pop_all()
+            with self._cuda.current(), contextlib.ExitStack() as opening:
+                log = collecting_log(variant.module)
+                engine = opening.enter_context(load_engine(path, variant, log))
+                profile = _profile(path, engine, variant)
+                kernels = _kernels_file(path, variant)
+                self._contexts = ExecutionContexts(engine, variant, log, kernels)
+                opening.callback(self._contexts.close)
+                del engine
+                self._opened = opening.pop_all()
+            self._device = stack.pop_all()
         if sidecar and sidecar.profile != profile:
             self.close()
             raise EdgeError(f"{path}: its sidecar describes another profile; {_again(sidecar)}")
@@ -76,7 +89,8 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free what is on the device."""
-        self._owned.close()
+        with self._device, self._cuda.current():
+            self._opened.close()
 
     def run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """As `Engine.run`; tiles of the profile's size."""
@@ -99,119 +113,51 @@ class TensorRtEngine:
     ) -> Iterator[CudaSession]:
         """As `Engine.session`."""
         grid = self.tile_grid(frame_hw)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._cuda.current())
+        with self._cuda.current(), contextlib.ExitStack() as opening:
             slots = [
-                stack.enter_context(_execution_slot(self._cuda, self._engine, self.profile, grid))
+                opening.enter_context(
+                    execution_slot(self._cuda, self._contexts, self.profile, grid)
+                )
                 for _ in range(max_in_flight)
             ]
-            yield CudaSession(slots, timer)
+            opened = opening.pop_all()
+        try:
+            yield CudaSession(self._cuda, slots, timer)
+        except BaseException:
+            with self._cuda.current():
+                opened.__exit__(*sys.exc_info())
+            raise
+        with self._cuda.current():
+            opened.close()
 
 
 class CudaSession:
-    """Frames one after the other in the free one of some slots."""
+    """Frames one after the other in the free one of some slots.
 
-    def __init__(self, slots: list[ExecutionSlot], timer: StageTimer) -> None:
+    Any thread may use it, one at a time: the CUDA context is current within a call alone.
+    """
+
+    def __init__(self, cuda: Cuda, slots: list[ExecutionSlot], timer: StageTimer) -> None:
+        self._cuda = cuda
         self._free, self._busy = deque(slots), deque[ExecutionSlot]()
         self._timer = timer
+
+    @property
+    def captured(self) -> bool:
+        """Whether each frame is one CUDA graph by now."""
+        return all(slot.captured for slot in (*self._free, *self._busy))
 
     def submit(self, image: NDArray[np.uint8]) -> None:
         slot = self._free.popleft()
         self._busy.append(slot)
-        with self._timer.stage("upload"):
+        with self._timer.stage("upload"), self._cuda.current():
             slot.submit(image)
 
     def result(self) -> NDArray[np.uint8]:
         slot = self._busy.popleft()
         self._free.append(slot)
-        with self._timer.stage(ENGINE_STAGE):
+        with self._timer.stage(ENGINE_STAGE), self._cuda.current():
             return slot.result()
-
-
-class ExecutionSlot:
-    """Stream, context and memory for one frame at a time; made by `_execution_slot`."""
-
-    def __init__(
-        self,
-        cuda: Cuda,
-        stream: Stream,
-        context: Any,
-        grid: tiling.TileGrid,
-        batch: int,
-        padded: NDArray[np.uint8],
-        result: NDArray[np.uint8],
-        pointers: dict[str, PitchedPointer],
-        stack: contextlib.ExitStack,
-    ) -> None:
-        self._cuda, self._stream, self._context = cuda, stream, context
-        self._grid, self._batch = grid, batch
-        self._padded, self._result, self._pointers = padded, result, pointers
-        self._stack = stack
-        self._graph: Graph | None = None
-        self._submitted = 0
-
-    def submit(self, image: NDArray[np.uint8]) -> None:
-        """Copy a frame (H,W,3) to pinned memory and queue all work on it."""
-        height, width = self._grid.frame_hw
-        padded = self._padded
-        padded[:height, :width] = image
-        # As `tiling.split` pads: the last pixels repeated.
-        padded[:height, width:] = padded[:height, width - 1 : width]
-        padded[height:] = padded[height - 1 : height]
-        if self._submitted == 1:
-            # The first frame has warmed the context up, which capturing asks for.
-            captured = self._cuda.capture(self._stream, self._queue)
-            if captured:
-                self._graph = self._stack.enter_context(captured)
-                self._stack.callback(self._stream.synchronize)
-        self._submitted += 1
-        if self._graph:
-            self._graph.launch(self._stream)
-        else:
-            self._queue()
-
-    def result(self) -> NDArray[np.uint8]:
-        """The map (H,W) of that frame, the caller's own."""
-        self._stream.synchronize()
-        return self._result.copy()
-
-    def release(self) -> None:
-        """Let go of the context, which must be freed before its engine."""
-        del self._context, self._graph
-
-    def _queue(self) -> None:
-        cuda, stream, at = self._cuda, self._stream, self._pointers
-        height, width = self._grid.frame_hw
-        padded_height, padded_width = self._grid.padded_hw
-        if at["padded"] != at["host padded"]:
-            cuda.copy(at["padded"], at["host padded"], 3 * padded_width, padded_height, stream)
-        origins = list(self._grid.origins())
-        regions = list(self._grid.valid_regions())
-        tile_height, tile_width = self._grid.tile_hw
-        for first in range(0, len(origins), self._batch):
-            chosen = range(first, min(first + self._batch, len(origins)))
-            for place, number in enumerate(chosen):
-                top, left = origins[number]
-                cuda.copy(
-                    _moved(at["tiles"], place * tile_height, 0),
-                    _moved(at["padded"], top, 3 * left),
-                    3 * tile_width,
-                    tile_height,
-                    stream,
-                )
-            if not self._context.execute_async_v3(stream.handle):
-                raise EdgeError("TensorRT could not queue a batch of tiles")
-            for place, number in enumerate(chosen):
-                (top, left), ((y0, y1), (x0, x1)) = origins[number], regions[number]
-                cuda.copy(
-                    _moved(at["result"], y0, x0),
-                    _moved(at["maps"], place * tile_height + y0 - top, x0 - left),
-                    x1 - x0,
-                    y1 - y0,
-                    stream,
-                )
-        if at["result"] != at["host result"]:
-            cuda.copy(at["host result"], at["result"], width, height, stream)
 
 
 def matching_variant(path: Path, sidecar: Sidecar) -> TensorRtVariant:
@@ -270,13 +216,18 @@ def _any_variant() -> TensorRtVariant:
 
 
 @contextlib.contextmanager
-def load_engine(path: Path, variant: TensorRtVariant) -> Iterator[Any]:
+def load_engine(
+    path: Path, variant: TensorRtVariant, log: CollectingLog | None = None
+) -> Iterator[Any]:
     """The serialized engine at `path` as an ICudaEngine.
+
+    Args:
+        log: gets what TensorRT says of it, also later.
 
     Raises:
         EdgeError: TensorRT cannot load it; with what it logged.
     """
-    log = collecting_log(variant.module)
+    log = log or collecting_log(variant.module)
     with without_collector():
         runtime = variant.module.Runtime(log)
         engine = runtime.deserialize_cuda_engine(path.read_bytes())
@@ -313,6 +264,15 @@ def _profile(path: Path, engine: Any, variant: TensorRtVariant) -> Profile:
     return Profile((largest[1], largest[2]), (smallest[0], optimum[0], largest[0]))
 
 
+def _kernels_file(path: Path, variant: TensorRtVariant) -> Path | None:
+    """Where the kernels that are compiled for an engine are kept; None where none are."""
+    if not variant.compiles_at_run_time:
+        return None
+    gpu = find_gpu()
+    machine = (gpu.name, gpu.compute_capability) if gpu else ()
+    return cache_file(path.stem, "kernels", sha256(path), *machine, driver_version(), variant.title)
+
+
 def _assumed(path: Path, profile: Profile) -> EngineInfo:
     """What an engine without a sidecar is taken for: on the safe side, so slower."""
     height, width = profile.tile_hw
@@ -328,64 +288,3 @@ def _assumed(path: Path, profile: Profile) -> EngineInfo:
         training={},
         content_hash="",
     )
-
-
-@contextlib.contextmanager
-def _execution_slot(
-    cuda: Cuda, engine: Any, profile: Profile, grid: tiling.TileGrid
-) -> Iterator[ExecutionSlot]:
-    """For frames of `grid`; freed at the end, whatever it was doing."""
-    batch = _batch(grid.count, profile.batch)
-    tile_height, tile_width = grid.tile_hw
-    (height, width), (padded_height, padded_width) = grid.frame_hw, grid.padded_hw
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(cuda.stream())
-        padded = stack.enter_context(cuda.host_memory(padded_height * padded_width * 3))
-        result = stack.enter_context(cuda.host_memory(height * width))
-        tiles = stack.enter_context(cuda.device_memory(batch * tile_height * tile_width * 3))
-        maps = stack.enter_context(cuda.device_memory(batch * tile_height * tile_width))
-        pointers = {
-            "host padded": PitchedPointer(padded.pointer, 3 * padded_width),
-            "host result": PitchedPointer(result.pointer, width),
-            "tiles": PitchedPointer(tiles, 3 * tile_width),
-            "maps": PitchedPointer(maps, tile_width),
-        }
-        # Where the memory is shared, the device reads and writes the host's.
-        for name, memory, size in (
-            ("padded", padded, padded_height * padded_width * 3),
-            ("result", result, height * width),
-        ):
-            there = memory.device_pointer or stack.enter_context(cuda.device_memory(size))
-            pointers[name] = PitchedPointer(there, pointers[f"host {name}"].pitch)
-            if memory.device_pointer:
-                pointers[f"host {name}"] = pointers[name]
-        context = engine.create_execution_context()
-        context.set_input_shape(INPUT, (batch, tile_height, tile_width, 3))
-        context.set_tensor_address(INPUT, tiles)
-        context.set_tensor_address(OUTPUT, maps)
-        slot = ExecutionSlot(
-            cuda,
-            stream,
-            context,
-            grid,
-            batch,
-            padded.array.reshape(padded_height, padded_width, 3),
-            result.array.reshape(height, width),
-            pointers,
-            stack,
-        )
-        del context
-        stack.callback(slot.release)
-        stack.callback(stream.synchronize)
-        yield slot
-
-
-def _batch(count: int, allowed: tuple[int, int, int]) -> int:
-    """Tiles at a time: the batch size that computes the fewest tiles too many, then the largest."""
-    smallest, _, largest = allowed
-    sizes = range(smallest, min(largest, max(count, smallest)) + 1)
-    return min(sizes, key=lambda size: (-(-count // size) * size, -size))
-
-
-def _moved(region: PitchedPointer, rows: int, columns: int) -> PitchedPointer:
-    return PitchedPointer(region.pointer + rows * region.pitch + columns, region.pitch)

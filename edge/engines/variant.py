@@ -7,6 +7,7 @@ where versions differ, ask the module what it has.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 from collections import deque
@@ -56,6 +57,18 @@ class TensorRtVariant:
             for name, member in (members.__members__.items() if members else ())
             if name.startswith("SM")
         }
+
+    @property
+    def compiles_at_run_time(self) -> bool:
+        """Whether kernels for a shape are compiled when it is first met, as by TensorRT-RTX."""
+        return hasattr(self.module, "DynamicShapesKernelSpecializationStrategy")
+
+    @property
+    def requires_user_allocation(self) -> bool:
+        """Whether such an engine can be built to allocate nothing while it runs, but to be given
+        memory; CUDA graphs need that."""
+        flags = getattr(self.module, "BuilderFlag", None)
+        return self.compiles_at_run_time and hasattr(flags, "REQUIRE_USER_ALLOCATION")
 
 
 def open_variant(name: str) -> TensorRtVariant:
@@ -113,18 +126,28 @@ class CollectingLog(Protocol):
 
 
 def collecting_log(module: Any) -> CollectingLog:
-    """A logger for `module`'s builder, parser or runtime."""
+    """The logger for `module`'s builder, parser or runtime, emptied.
 
-    class Log(module.ILogger):  # type: ignore[misc]
+    There is one for all: TensorRT keeps a pointer to the first it was given, whose object may end.
+    """
+    log = _log(module.ILogger)
+    log.errors.clear()
+    log.warnings.clear()
+    return log
+
+
+@functools.cache
+def _log(logger: Any) -> CollectingLog:
+    class Log(logger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.errors: deque[str] = deque(maxlen=20)
             self.warnings: deque[str] = deque(maxlen=20)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (module.ILogger.INTERNAL_ERROR, module.ILogger.ERROR):
+            if severity in (logger.INTERNAL_ERROR, logger.ERROR):
                 self.errors.append(message)
-            elif severity == module.ILogger.WARNING:
+            elif severity == logger.WARNING:
                 self.warnings.append(message)
 
         def last_errors(self) -> str:

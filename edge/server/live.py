@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.belt.result import BeltResult
 from edge.frame import SkippedFrame
 from edge.particles import ParticleFilter
 from edge.result import COLUMNS, MM_COLUMNS, Result
+from edge.server.belt import BeltView
 from edge.server.history import History
 from edge.server.sizes import BINS, size_histogram
 from edge.sinks.sink import Sink
@@ -46,12 +48,14 @@ class Feed:
         newest: the last result.
         at_s: when it came, by `time.monotonic`.
         sizes: histogram of all particles so far.
+        belt: what the page shows of it, where it is one.
     """
 
     newest: Result | None = None
     at_s: float = 0.0
     history: History = field(default_factory=History)
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    belt: BeltView | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,9 @@ class LiveSink(Sink):
             feed.newest, feed.at_s = result, time.monotonic()
             feed.history.add(frames=1, particles=len(particles), latency_s=latency_s)
             feed.sizes += sizes
+            if isinstance(result, BeltResult):
+                feed.belt = feed.belt or BeltView()
+                feed.belt.add(result)
             if particles:
                 self._records.append(record)
                 self._recorded += len(particles)
@@ -172,6 +179,7 @@ class LiveSink(Sink):
             "source": name,
             "sources": [{**asdict(one), "state": one.state.value} for one in statuses],
             "shown": None if view is None else self._shown(view),
+            "belt": belt.state() if (belt := self._belt(name)) else None,
         }
 
     def statistics(self, source: str) -> dict[str, Any]:
@@ -198,6 +206,7 @@ class LiveSink(Sink):
             "history": history,
             "sizes": sizes,
             "records": records,
+            "segments": belt.segments(self._mm_per_pixel) if (belt := self._belt(name)) else [],
         }
 
     def view(self, source: str) -> View | None:
@@ -235,6 +244,11 @@ class LiveSink(Sink):
                 view.encoded[circles] = cv2.imencode(".jpg", picture, options)[1].tobytes()
             return view.encoded[circles]
 
+    def strip(self, source: str) -> bytes | None:
+        """The last rows of a belt as JPEG; None where there are none."""
+        belt = self._belt(self._name(source, self._pipeline.source.statuses()))
+        return belt.jpeg() if belt else None
+
     def png(self, source: str, *, circles: bool) -> tuple[str, bytes] | None:
         """The view of a source as a file of full size: its name and content."""
         view = self.view(self._name(source, self._pipeline.source.statuses()))
@@ -266,6 +280,11 @@ class LiveSink(Sink):
         with self._lock:
             records = list(self._records)
         return (record.records(self._mm_per_pixel) for record in records)
+
+    def _belt(self, name: str) -> BeltView | None:
+        with self._lock:
+            feed = self._feeds.get(name)
+        return feed.belt if feed else None
 
     def _changed(self) -> None:
         with self._lock:

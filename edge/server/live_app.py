@@ -46,6 +46,7 @@ class _Live:
             Route("/api/limits", self.set_limits, methods=["POST"]),
             Route("/api/pause", self.pause, methods=["POST"]),
             Route("/frame.jpg", self.jpeg),
+            Route("/strip.jpg", self.strip),
             Route("/snapshot.png", self.png),
             Route("/records.csv", self.records_csv),
             Route("/records.jsonl", self.records_jsonl),
@@ -95,6 +96,13 @@ class _Live:
         )
         if content is None:
             return error(404, "there is no frame yet")
+        return Response(content, media_type="image/jpeg")
+
+    async def strip(self, request: Request) -> Response:
+        self._admit(request)
+        content = await asyncio.to_thread(self._sink.strip, _source(request))
+        if content is None:
+            return error(404, "there is no belt")
         return Response(content, media_type="image/jpeg")
 
     async def png(self, request: Request) -> Response:

@@ -1,6 +1,7 @@
 """Results to an MQTT broker, kept on disk until it has them.
 
 TOPIC/frames    a JSON object per frame, QoS 1, in order
+TOPIC/segments  a JSON object per segment of a belt, likewise
 TOPIC/stats     the run so far, retained, every `STATS_S` seconds
 TOPIC/status    "online", or "offline" after the end or where the connection is lost; retained
 """
@@ -23,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge.belt.result import BeltResult
 from edge.errors import BadArgumentError, describe, printable, require_extra
 from edge.result import Result
 from edge.sinks.mqtt_buffer import MqttBuffer
@@ -173,8 +175,15 @@ class MqttSink(Sink):
                 for row in result.records(self._mm_per_pixel)
             ],
         }
+        messages = [("frames", payload)]
+        if isinstance(result, BeltResult):
+            messages += [
+                ("segments", {"run": self._run} | segment.record(self._mm_per_pixel))
+                for segment in result.segments
+            ]
         with self._changed:
-            self.lost += self._buffer.append(f"{self._topic}/frames", json.dumps(payload))
+            for name, message in messages:
+                self.lost += self._buffer.append(f"{self._topic}/{name}", json.dumps(message))
             self.waiting = self._buffer.count
             self._changed.notify_all()
 

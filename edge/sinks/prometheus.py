@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
+from edge.belt.frame import BeltFrame
+from edge.belt.result import BeltResult
 from edge.errors import BadArgumentError, EdgeError, printable, require_extra
 from edge.jetson import ModulePower
 from edge.nvml import Card
@@ -76,10 +78,13 @@ class PrometheusSink(Sink):
 
     def attach(self, pipeline: Pipeline) -> None:
         """As `Sink.attach`."""
-        self._registry.register(_Collector(pipeline))
+        self._collector = _Collector(pipeline)
+        self._registry.register(self._collector)
 
     def write(self, result: Result) -> None:
-        """As `Sink.write`: everything is in the statistics already."""
+        """As `Sink.write`: all but what is of a belt is in the statistics already."""
+        if isinstance(result, BeltResult):
+            self._collector.belt = result
 
     def close(self) -> None:
         """As `Sink.close`."""
@@ -92,6 +97,7 @@ class _Collector:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._card, self._module = Card.find(), ModulePower.find()
+        self.belt: BeltResult | None = None
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry then does not ask for all of it when it is registered."""
@@ -102,6 +108,8 @@ class _Collector:
         yield from _of_frames(statistics)
         yield from _of_sources(statistics)
         yield from _of_sinks(statistics)
+        if self.belt:
+            yield from _of_belt(self.belt)
         yield from self._of_engine()
 
     def _of_engine(self) -> Iterator[Metric]:
@@ -220,6 +228,22 @@ def _of_sinks(statistics: Statistics) -> Iterator[Metric]:
         lost.add_metric([name], sink.lost)
         waiting.add_metric([name], sink.waiting)
     yield from (depth, written, failed, lost, waiting)
+
+
+def _of_belt(result: BeltResult) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    frame = cast(BeltFrame, result.frame)
+    yield CounterMetricFamily("edge_belt_rows", "Rows of the belt so far.", frame.valid[1])
+    if motion := frame.motion:
+        yield GaugeMetricFamily(
+            "edge_belt_speed_pixels_per_second", "Speed of the belt.", motion.speed_px_s
+        )
+        yield GaugeMetricFamily(
+            "edge_belt_registration_quality",
+            "Peak of the last registration, in standard deviations of unrelated pictures.",
+            motion.quality,
+        )
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

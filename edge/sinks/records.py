@@ -1,4 +1,4 @@
-"""Records as text: a row per particle (JSON Lines or CSV), a row per frame (CSV)."""
+"""Records as text: a row per particle (JSON Lines or CSV), per frame or per segment of a belt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import printable
+from edge.belt.density import SEGMENT_COLUMNS, SEGMENT_MM_COLUMNS
+from edge.belt.result import BeltResult
+from edge.belt.source import BeltSource
+from edge.errors import BadArgumentError, printable
 from edge.files import sync
 from edge.frame import Frame, SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
@@ -103,6 +106,39 @@ class FrameCsvSink(Sink):
             "source": frame.source,
         }
         self._table.append([row | more])
+
+
+class SegmentCsvSink(Sink):
+    """A row per segment of a belt, as `Segment.record`; named *.part until it is full."""
+
+    def __init__(
+        self, path: Path, rotation: Rotation = NEVER, mm_per_pixel: float | None = None
+    ) -> None:
+        self.name = path.name
+        self._mm_per_pixel = mm_per_pixel
+        mm_columns = () if mm_per_pixel is None else SEGMENT_MM_COLUMNS
+        self._table = _Table(path, SEGMENT_COLUMNS + mm_columns, rotation)
+        self._of_belt = False
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """As `Sink.attach`.
+
+        Raises:
+            BadArgumentError: the run is not over a belt.
+        """
+        self._of_belt = isinstance(pipeline.source, BeltSource)
+        if not self._of_belt:
+            raise BadArgumentError(f"{self.name}: only a belt has segments; give --belt")
+
+    def write(self, result: Result) -> None:
+        """As `Sink.write`."""
+        assert isinstance(result, BeltResult)
+        self._table.append(segment.record(self._mm_per_pixel) for segment in result.segments)
+
+    def close(self) -> None:
+        """As `Sink.close`."""
+        if self._of_belt:
+            self._table.close()
 
 
 def _printable(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One SQLite file for all runs: tables of runs, frames and particles."""
+"""One SQLite file for all runs: tables of runs, frames, particles and segments of belts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.belt.density import SEGMENT_COLUMNS, SEGMENT_MM_COLUMNS
+from edge.belt.result import BELT_COLUMNS, BeltResult
 from edge.errors import printable
 from edge.frame import SkippedFrame
 from edge.result import Result
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = Schema(
     name="database of particles",
     application_id=0x6D706564,
-    version=1,
+    version=2,
     sql="""
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY,
@@ -57,13 +59,45 @@ SCHEMA = Schema(
         x_mm REAL,
         y_mm REAL,
         area_mm2 REAL,
-        diameter_mm REAL
+        diameter_mm REAL,
+        -- Of a belt only; y_px and x_px are the place along and across it.
+        passed_s REAL,                 -- when it passed the scan row, as time_s
+        registration TEXT,             -- 'measured' or 'assumed'
+        speed_px_s REAL,
+        eject_s REAL,
+        eject_error_s REAL,
+        eject_crossweb_px REAL,
+        eject_error_px REAL
     );
     CREATE INDEX particles_by_frame ON particles (frame_id);
+    CREATE TABLE segments (            -- of a belt, over its whole width
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        segment INTEGER NOT NULL,
+        begin_px INTEGER NOT NULL,
+        end_px INTEGER NOT NULL,
+        width_px INTEGER NOT NULL,
+        passed_s REAL,
+        measured REAL NOT NULL,        -- fraction of the rows
+        particles INTEGER NOT NULL,
+        lane_1 INTEGER NOT NULL,
+        lane_2 INTEGER NOT NULL,
+        lane_3 INTEGER NOT NULL,
+        lane_4 INTEGER NOT NULL,
+        lane_5 INTEGER NOT NULL,
+        lane_6 INTEGER NOT NULL,
+        lane_7 INTEGER NOT NULL,
+        lane_8 INTEGER NOT NULL,
+        begin_mm REAL,
+        end_mm REAL,
+        width_mm REAL,
+        particles_per_m REAL,
+        particles_per_m2 REAL
+    );
+    CREATE INDEX segments_by_run ON segments (run_id, segment);
     """,
 )
 _PARTICLE_COLUMNS = ("id", "x_px", "y_px", "area_px", "diameter_px", "mean_probability", "x_mm",
-                     "y_mm", "area_mm2", "diameter_mm")  # fmt: skip
+                     "y_mm", "area_mm2", "diameter_mm", *BELT_COLUMNS[2:])  # fmt: skip
 
 
 class SqliteSink(Sink):
@@ -139,6 +173,16 @@ class SqliteSink(Sink):
                     [
                         {"frame_id": frame} | {key: values.get(key) for key in _PARTICLE_COLUMNS}
                         for values in particles
+                    ],
+                )
+            if isinstance(result, BeltResult):
+                connection.executemany(
+                    _insertion("segments", ("run_id", *SEGMENT_COLUMNS, *SEGMENT_MM_COLUMNS)),
+                    [
+                        {"run_id": self._run}
+                        | dict.fromkeys(SEGMENT_MM_COLUMNS)
+                        | segment.record(self._mm_per_pixel)
+                        for segment in result.segments
                     ],
                 )
 

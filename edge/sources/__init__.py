@@ -93,9 +93,12 @@ def _configure(sources: Sequence[Source], settings: CameraSettings) -> None:
     cameras = [source for source in sources if isinstance(source, CONFIGURABLE)]
     if not cameras:
         raise BadArgumentError(
-            f"{sources[0].uri}: is no camera whose size, rate, format, exposure or gain can be set"
+            f"{sources[0].uri}: is no camera whose size, rate, format, exposure, gain or encoder "
+            f"can be set"
         )
     for camera in cameras:
+        if settings.encoder and not isinstance(camera, GenicamSource):
+            raise BadArgumentError(f"{camera.uri}: only a GenICam camera tells an encoder's counts")
         camera.configure(settings)
 
 

@@ -15,6 +15,8 @@ class CameraSettings:
         pixel_format: FOURCC such as MJPG or YUYV; of a GenICam camera, such as Mono8.
         exposure_ms: time of exposure, which also turns the automatic exposure off.
         gain: in the driver's own unit.
+        encoder: chunk of a GenICam camera's frames that holds the counts of an encoder, such as
+            EncoderValue or CounterValue.
     """
 
     size_wh: tuple[int, int] | None = None
@@ -22,6 +24,7 @@ class CameraSettings:
     pixel_format: str | None = None
     exposure_ms: float | None = None
     gain: float | None = None
+    encoder: str | None = None
 
     def differences(self, given: CameraSettings) -> list[str]:
         """What a camera gave in place of what was asked for, a few words each; what is unknown

@@ -116,6 +116,12 @@ class GenicamSource(LocalSource):
         if asked.gain is not None:
             _set(nodes, "GainAuto", "Off")
             _set(nodes, "Gain", asked.gain)
+        if asked.encoder:
+            if not nodes.has_node(f"Chunk{asked.encoder}"):
+                raise EdgeError(f"{self.uri}: has no chunk {asked.encoder} for an encoder's counts")
+            _set(nodes, "ChunkModeActive", True)
+            _set(nodes, "ChunkSelector", asked.encoder)
+            _set(nodes, "ChunkEnable", True)
 
     def _read(self) -> Picture | None:
         try:
@@ -127,14 +133,23 @@ class GenicamSource(LocalSource):
                 # By a clock of the camera.
                 taken_ns = _told(buffer, "timestamp_ns")
                 image = self._rgb(buffer.payload.components[0])
+                encoder = self._encoder()
         except EdgeError:
             raise
         except Exception as error:
             raise self._expected(error) from error
-        picture = Picture(image, taken_ns / 1e9 if taken_ns else None)
+        picture = Picture(image, taken_ns / 1e9 if taken_ns else None, encoder)
         if not self._compared:
             self._compare(self._given(picture))
         return picture
+
+    def _encoder(self) -> float | None:
+        """Of the frame that was fetched last."""
+        if not self.settings.encoder:
+            return None
+        nodes = self._camera.remote_device.node_map
+        value = _value(nodes, f"Chunk{self.settings.encoder}")
+        return None if value is None else float(value)
 
     def _rgb(self, component: Any) -> NDArray[np.uint8]:
         """A copy, since the buffer is filled again."""

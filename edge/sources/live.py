@@ -40,10 +40,12 @@ class Picture:
     Attributes:
         image: uint8 (H,W,3) RGB.
         stream_s: its time stamp by a clock of the source; None where it has none.
+        encoder: as in `Frame`.
     """
 
     image: NDArray[np.uint8]
     stream_s: float | None = None
+    encoder: float | None = None
 
 
 class LiveSource(Source):
@@ -151,7 +153,9 @@ class LiveSource(Source):
                     reason = f"no frame for {gap_s:.1f} s"
                     yield SkippedFrame(next(counter), self._name, now - gap_s, "failed", reason)
                 time_s = self._clock.unix_s(picture.stream_s, now)
-                yield Frame(picture.image, next(counter), self._name, time_s)
+                yield Frame(
+                    picture.image, next(counter), self._name, time_s, encoder=picture.encoder
+                )
         finally:
             self._ended.set()
             self._disconnect()

@@ -55,14 +55,22 @@ def test_layers_of_the_shipped_network(result: LayersResult) -> None:
     by_name = {layer.name: layer for layer in result.layers}
     stem = (2 * 9 * 3 + 1) * 16 * 128 * 112 / 1e9
     assert by_name["stem"].gflop == pytest.approx(stem, abs=1e-4)
-    # Nodes without weights are where they work: a join before what reads it.
+    # Nodes without weights are where they work.
     assert by_name["node_max_pool2d"].part == "encoder 0"
-    assert by_name["node_cat_2"].part == "decoder 0"
+    assert by_name["node_conv2d_17_enlarged"].part == "decoder 0"
     assert by_name["node__to_copy"].part == "in"
     assert by_name["node_round_1"].part == "out"
     inserted = [layer for layer in result.layers if layer.op == "ReorderOutput"]
     assert inserted
     assert all(layer.name.startswith("ReorderOutput after ") for layer in inserted)
+
+
+def test_the_least_time_is_that_at_the_peak(result: LayersResult) -> None:
+    assert result.peak_gflop_per_s
+    assert result.least_ms
+    assert f"the convolutions alone would take {result.least_ms:.3f} ms" in result.describe()
+    gflop = sum(layer.gflop or 0 for layer in result.layers)
+    assert result.least_ms == pytest.approx(gflop / result.peak_gflop_per_s * 1e3)
 
 
 def test_times_add_up(result: LayersResult) -> None:

@@ -150,7 +150,7 @@ def test_openvino_refuses_what_is_no_engine(tmp_path: Path, content: bytes, word
 def test_a_failing_tile_is_one_sentence() -> None:
     with (
         contextlib.closing(open_engine("quarter_mrunet", backend="openvino")) as engine,
-        pytest.raises(EdgeError, match=r"failed in OpenVINO: [A-Z].*inconsistent"),
+        pytest.raises(EdgeError, match=r"failed in OpenVINO: [^\n]*shape"),
     ):
         engine.run(np.zeros((1, 33, 40, 3), np.uint8))
 

@@ -1,10 +1,15 @@
 """Runs over a belt: what comes out is what is on it, once."""
 
+import contextlib
+import csv
 import json
+import re
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -200,16 +205,42 @@ def test_arguments_that_do_not_go_with_a_belt(belt: Image, model: Model) -> None
 
 
 def test_sinks_hold_the_columns_of_a_belt(belt: Image, model: Model, tmp_path: Path) -> None:
-    sinks = open_sinks(tmp_path / "out", 0.05)
-    count = sum(
-        len(result.particles)
-        for result in edge.run(
-            BeltSource(belt, PLACES, SIZE), model, belt=edge.BeltSettings(), sinks=sinks
-        )
-    )
+    sinks = [*open_sinks(tmp_path / "out", 0.05, belt=True),
+             edge.open_sink(f"sqlite:{tmp_path}/belt.db", 0.05),
+             edge.open_sink("prometheus://:0", 0.05)]  # fmt: skip
+    settings = edge.BeltSettings(chunk_rows=96, eject_px=300, segment_px=200)
+    run = edge.run(BeltSource(belt, PLACES, SIZE), model, belt=settings, sinks=sinks)
+    count = 0
+    for result in run:
+        count += len(result.particles)
+        page = urlopen(f"http://127.0.0.1:{sinks[-1].port}/metrics").read().decode()
     header, *rows = (tmp_path / "out/particles.csv").read_text().splitlines()
     assert header.endswith(",".join(BELT_COLUMNS))
     assert len(rows) == count > 0
+    with (tmp_path / "out/segments.csv").open() as file:
+        segments = list(csv.DictReader(file))
+    assert [row["end_px"] for row in segments[:-1]] == ["200", "400"]
+    assert sum(int(row["particles"]) for row in segments) == count
+    assert float(segments[0]["particles_per_m"]) == int(segments[0]["particles"]) / 0.01
+    with contextlib.closing(sqlite3.connect(tmp_path / "belt.db")) as database:
+        stored = database.execute(
+            "SELECT sum(particles), max(end_px), max(width_mm) FROM segments"
+        ).fetchone()
+        told = database.execute("SELECT count(passed_s), count(eject_s) FROM particles").fetchone()
+    assert stored == (count, int(segments[-1]["end_px"]), SIZE[1] * 0.05)
+    assert told == (count, count)
+    speed = re.search(r"^edge_belt_speed_pixels_per_second (.+)$", page, re.MULTILINE)
+    assert speed
+    assert float(speed[1]) == pytest.approx(17 * 25, rel=0.01)
+
+
+def test_only_a_belt_has_segments(photos: Path, tmp_path: Path) -> None:
+    words = ["--source", str(photos), "--engine", "quarter_mrunet", "--sink",
+             f"segments:{tmp_path}/s.csv"]  # fmt: skip
+    done = CliRunner().invoke(edge_run, words)
+    assert done.exit_code == 2
+    assert "s.csv: only a belt has segments; give --belt" in done.output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +256,7 @@ def photos(belt: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_edge_run_belt(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--source", str(photos), "--engine", "quarter_mrunet", "--belt", "--out", str(out),
+             "--encoder-step", "0.01",
              "--mm-per-pixel", "0.05", "--eject-line", "20", "--belt-direction", "left",
              "--belt-speed", "40", "--max-latency", "2", "--scan-row", "70"]  # fmt: skip
     done = CliRunner().invoke(edge_run, words)
@@ -233,6 +265,7 @@ def test_edge_run_belt(photos: Path, tmp_path: Path) -> None:
     assert rows
     assert {row["registration"] for row in rows} == {"measured"}
     assert json.loads((out / "summary.json").read_text())["particles"] == len(rows)
+    assert "particles_per_m2" in (out / "segments.csv").read_text()
 
 
 @pytest.mark.parametrize(
@@ -242,6 +275,7 @@ def test_edge_run_belt(photos: Path, tmp_path: Path) -> None:
         (["--belt", "--every", "2"], "leave out --every"),
         (["--belt", "--eject-line", "3"], "--eject-line is in mm and needs --mm-per-pixel"),
         (["--belt", "--belt-speed", "3"], "--belt-speed is in mm and needs --mm-per-pixel"),
+        (["--belt", "--encoder", "EncoderValue"], "is no camera whose"),
         (["--belt", "--camera", "7"], "--belt is of one camera"),
     ],
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import edge
 from edge.belt.chunks import Chunk, Chunks, chunk_rows, overlap
+from edge.belt.density import LANES
 from edge.belt.frame import BeltFrame
 from edge.belt.stage import BeltStage
 from edge.errors import EdgeError
@@ -166,6 +167,7 @@ def results(
             np.repeat(part[..., None], 3, axis=-1), index, "belt", 1.0,
             first_row=begin - halo, valid=(begin, end), ends=end == len(probability),
             passed_s=np.arange(rows.start, rows.stop) / 10, measured=np.ones(len(part), bool),
+            crossweb=np.zeros(len(part)),
             motion=None,
         )  # fmt: skip
         made += stage(Result.of(frame, part, particle_filter))
@@ -211,6 +213,31 @@ def test_components_are_those_of_the_whole_strip(
         assert record["passed_s"] == pytest.approx(record["downweb_px"] / 10, abs=0.002)
     ids = [record["id"] for record in records]
     assert len(set(ids)) == len(ids)
+
+
+@given(strips(), st.integers(1, 80))
+def test_segments_count_what_is_in_the_whole_strip(
+    strip: tuple[Map, list[int]], length_px: int
+) -> None:
+    probability, bounds = strip
+    height, width = probability.shape
+    made = results(probability, bounds, BeltStage(segment_px=length_px), ParticleFilter(0.5))
+    segments = [segment for result in made for segment in result.segments]  # type: ignore[attr-defined]
+    assert [segment.begin for segment in segments] == [0, *(one.end for one in segments[:-1])]
+    assert segments[-1].end == height
+    whole = find_particles(probability, ParticleFilter(0.5).mask(probability))
+    rows = [round(particle.y) for particle in whole]
+    lanes = [int(particle.x * LANES / width) for particle in whole]
+    for number, segment in enumerate(segments):
+        assert segment.number == number
+        assert segment.end == min((number + 1) * length_px, height)
+        inside = [lane for row, lane in zip(rows, lanes, strict=True)
+                  if segment.begin <= row < segment.end]  # fmt: skip
+        assert segment.lanes == tuple(inside.count(lane) for lane in range(LANES))
+        record = segment.record(0.5)
+        assert record["passed_s"] == pytest.approx((segment.end - 1) / 10)
+        area_m2 = (segment.end - segment.begin) * width * 0.0005**2
+        assert record["particles_per_m2"] == pytest.approx(len(inside) / area_m2, abs=1e-3)
 
 
 def test_what_is_too_long_is_cut() -> None:

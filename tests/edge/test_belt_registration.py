@@ -120,6 +120,20 @@ def test_what_stands_still_is_not_the_belt(belt: Image) -> None:
     assert abs(errors(Registration(), seen, STEADY)[2:]).max() < 0.5
 
 
+def test_over_an_empty_stretch_an_encoder_tells(belt: Image) -> None:
+    """Also where the belt changes its speed there, or goes back."""
+    blank = np.full((240, 180, 3), 120, np.uint8)
+    places = np.cumsum([0, *[17.3] * 12, 30, 30, -5, 0, 4, *[17.3] * 8])
+    registration = Registration(BeltSettings(encoder_px=0.25))
+    for index, place in enumerate(places):
+        image = blank if 12 < index <= 17 else view(belt, place, 0.0, (240, 180))
+        position = registration.add(image, index / 25, encoder=1000 + place / 0.25)
+        if index > 1:
+            assert position.downweb == pytest.approx(place, abs=0.5)
+            # The first frame after the stretch has only an empty one to be compared with.
+            assert position.measured == (not 12 < index <= 18)
+
+
 def test_over_an_empty_stretch_the_last_speed_holds(belt: Image) -> None:
     bare = belt.copy()
     bare[250:620] = 110

@@ -228,6 +228,21 @@ def test_each_thread_attaches(adapter: str, fake_driver: Path) -> None:
     succeeds(threads, adapter, fake_driver)
 
 
+def closed_elsewhere(adapter: str) -> None:
+    """Another thread than the one that opened it may close it, and leaves nothing either."""
+    cuda = open_cuda(adapter)
+    cuda.__enter__()
+    with cuda.current(), cuda.device_memory(8):
+        pass
+    thread = threading.Thread(target=cuda.__exit__)
+    thread.start()
+    thread.join()
+
+
+def test_any_thread_closes_it(adapter: str, fake_driver: Path) -> None:
+    succeeds(closed_elsewhere, adapter, fake_driver)
+
+
 def again(adapter: str) -> None:
     """What is left when the context goes would be told each time."""
     for _ in range(3):

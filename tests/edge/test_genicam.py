@@ -60,6 +60,19 @@ def test_settings_are_asked_for_and_read_back(caplog: pytest.LogCaptureFixture) 
     assert source.problems == [record.getMessage() for record in caplog.records] == [said]
 
 
+def test_an_encoder_is_read_from_a_chunk() -> None:
+    """The virtual camera counts the bounces of its ball, and has no other count."""
+    source = open_source("genicam:0", CameraSettings(encoder="NrBounces"))
+    frames = iter(source)
+    frame = next(frames)
+    assert isinstance(frame, Frame)
+    assert isinstance(frame.encoder, float)
+    source.close()
+    assert list(frames) == []
+    with pytest.raises(EdgeError, match="genicam:0: has no chunk EncoderValue"):
+        open_source("genicam:0", CameraSettings(encoder="EncoderValue"))
+
+
 def test_what_is_not_there() -> None:
     with pytest.raises(EdgeError, match="genicam:99: not there"):
         open_source("genicam:99")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import edge
 from edge.model import Model
 from edge.sinks import open_sinks
+from tests.edge.belts import MARGIN, BeltSource
 from tests.edge.chromium import PROGRAM, Chromium
 from tests.edge.serving import serve_folder, serve_run
 from train.data.synth import scene
@@ -106,6 +107,23 @@ def unlabelled(browser: Chromium) -> list[str]:
         ".map((it) => it.outerHTML.slice(0, 80))"
     )
     return found
+
+
+def test_a_belt_in_the_browser(browser: Chromium, model: Model) -> None:
+    """Its strip scrolls, and its density is drawn."""
+    belt = scene(np.random.default_rng(3), 900, 96 + 2 * MARGIN, particles=60).image
+    frames = list(BeltSource(belt, np.arange(0, 700, 17.0), (120, 96)))
+    settings = edge.BeltSettings(chunk_rows=96, segment_px=50)
+    with serve_run(model, [frame.image for frame in frames], belt=settings) as served:
+        browser.open(served.url)
+        browser.wait_for("document.getElementById('strip')?.naturalWidth > 100")
+        first = browser.run("document.getElementById('strip').src")
+        browser.wait_for(f"document.getElementById('strip').src !== {first!r}")
+        browser.wait_for("document.querySelectorAll('#density .cell').length >= 8")
+        assert "mm/s" in browser.run("document.getElementById('belt-caption').textContent")
+        assert served.get("/strip.jpg").headers["content-type"] == "image/jpeg"
+        assert unlabelled(browser) == []
+        assert tab_through(browser) == controls(browser)
 
 
 def test_a_run_in_the_browser(

@@ -75,7 +75,7 @@ def frames_of(path: Path) -> list[int]:
         ("crops:there.csv", "there.csv: exists and is no folder"),
         ("sqlite:there.csv", "there.csv: exists and is no SQLite file"),
         ("sqlite:other.db", "other.db: exists and is no database of particles of this program"),
-        ("sqlite:later.db", "later.db: is a database of particles of version 2"),
+        ("sqlite:later.db", "later.db: is a database of particles of version 3"),
         ("prometheus:9090", "write it as prometheus://HOST:PORT"),
         ("prometheus://host", "write it as prometheus://:9090"),
         ("prometheus://:99999", "the port is no number"),
@@ -95,7 +95,7 @@ def test_a_bad_uri_is_told_in_a_sentence(uri: str, words: str) -> None:
     if "later" in uri:
         endless.run(1, "sqlite:later.db")
         with sqlite3.connect("later.db") as later:
-            later.execute("PRAGMA user_version = 2")
+            later.execute("PRAGMA user_version = 3")
     before = sorted(os.listdir())
     with pytest.raises(BadArgumentError) as raised:
         edge.open_sink(uri)

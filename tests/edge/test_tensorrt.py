@@ -3,9 +3,11 @@
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +24,10 @@ from edge.cuda import open_cuda
 from edge.cuda.cuda import Cuda, PitchedPointer
 from edge.engines import open_engine, shipped
 from edge.engines.engine import EngineInfo
+from edge.engines.execution_slot import _batch, execution_slot
 from edge.engines.profile import Profile
 from edge.engines.sidecar import Sidecar, read_sidecar, sha256, sidecar_path
-from edge.engines.tensorrt import TensorRtEngine, _batch
+from edge.engines.tensorrt import CudaSession, TensorRtEngine
 from edge.engines.tiled import TiledSession
 from edge.engines.variant import TensorRtVariant
 from edge.errors import BadArgumentError, EdgeError
@@ -40,17 +43,17 @@ from train.data.synth import scene
 TILE, BATCH = (64, 48), (1, 2, 4)
 
 
-def written(folder: Path, batch: tuple[int, int, int] = BATCH) -> Path:
+def written(folder: Path, **behaviour: bool | int) -> Path:
     """An engine of the stand-in's, with a sidecar that fits it and the driver's device."""
     path = folder / "quarter.trt"
-    path.write_bytes(stand_in.plan(shipped()["quarter_mrunet"], TILE, batch))
+    path.write_bytes(stand_in.plan(shipped()["quarter_mrunet"], TILE, BATCH, **behaviour))
     Sidecar(
-        info=open_engine("quarter_mrunet").info,
+        info=open_engine("quarter_mrunet", backend="onnxruntime").info,
         precision="fp16",
         engine_sha256=sha256(path),
         onnx_sha256="",
         checkpoint_sha256=None,
-        profile=Profile(TILE, batch),
+        profile=Profile(TILE, BATCH),
         variant="rtx",
         version=stand_in.__version__,
         device="CPU",
@@ -93,7 +96,7 @@ def frames_are_those_of_onnx_runtime(folder: str) -> None:
                         found.append(session.result())
                 found.append(session.result())
                 # From its second frame on, a slot launches a graph.
-                assert all(slot._graph for slot in session._free)
+                assert session.captured
             for image, probability in zip(images, found, strict=True):
                 assert np.array_equal(probability, expected(engine.info, image))
                 assert probability.std() > 0
@@ -124,6 +127,118 @@ def another_thread_may_run_it(folder: str) -> None:
         assert np.array_equal(found[0], expected(engine.info, image))
 
 
+def threads_take_turns_with_a_model(folder: str) -> None:
+    """A frame of the same size each: the session that one thread opened, another one uses, and a
+    third closes."""
+    use_stand_in()
+    image = photo(0, 100, 100)
+    model = load_model(written(Path(folder)))
+    found: list[np.ndarray] = []
+    for work in (
+        lambda: found.append(model(image).probability),
+        lambda: found.append(model(image).probability),
+        model.close,
+    ):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert len(found) == 2
+    for probability in found:
+        assert np.array_equal(probability, expected(model.engine.info, image))
+
+
+def maps_of(engine: TensorRtEngine, count: int, in_flight: int) -> list[np.ndarray]:
+    """Of frames as small as a tile."""
+    found = []
+    with engine.session(TILE, in_flight, StageTimer()) as session:
+        for number in range(count):
+            session.submit(photo(number, *TILE))
+            if number >= in_flight - 1:
+                found.append(session.result())
+        for _ in range(in_flight - 1):
+            found.append(session.result())
+    return found
+
+
+def are_expected(info: EngineInfo, maps: list[np.ndarray]) -> bool:
+    return all(np.array_equal(m, expected(info, photo(i, *TILE))) for i, m in enumerate(maps))
+
+
+def each_frame_in_flight_has_its_profile(folder: str) -> None:
+    """Where contexts do not share one, and again once the session has ended."""
+    use_stand_in()
+    path = written(Path(folder), profiles=2, shared=False)
+    with contextlib.closing(TensorRtEngine(path)) as engine:
+        for _ in range(2):
+            assert are_expected(engine.info, maps_of(engine, 5, 2))
+        with (
+            engine.session(TILE, 2, StageTimer()),
+            pytest.raises(EdgeError, match="2 frames in flight, which are open already"),
+            engine.session((100, 100), 2, StageTimer()),
+        ):
+            pass
+
+
+def a_profile_too_few_is_told(folder: str) -> None:
+    use_stand_in()
+    with contextlib.closing(TensorRtEngine(written(Path(folder), shared=False))) as engine:
+        with (
+            pytest.raises(EdgeError, match=r"Profile 0 has been chosen by another.*export-trt"),
+            engine.session(TILE, 2, StageTimer()),
+        ):
+            pass
+        assert are_expected(engine.info, maps_of(engine, 3, 1))
+
+
+def graphs_are_of_specialised_kernels(folder: str) -> None:
+    """Not of those that TensorRT-RTX runs until it has compiled better ones."""
+    use_stand_in()
+    with contextlib.closing(TensorRtEngine(written(Path(folder)))) as engine:
+        assert are_expected(engine.info, maps_of(engine, 8, 2))
+    assert set(stand_in.kernels_run[4:]) == {"specialised"}
+
+
+def no_capture_where_memory_is_allocated(folder: str) -> None:
+    use_stand_in()
+    with contextlib.closing(TensorRtEngine(written(Path(folder), allocates=True))) as engine:
+        assert are_expected(engine.info, maps_of(engine, 5, 2))
+    assert ctypes.CDLL("libcuda.so.1").driverInvalidated() == 0
+
+
+def kernels_are_compiled_once(folder: str) -> None:
+    """For all starts: not with a damaged cache, of another engine, or where none can be kept."""
+    use_stand_in()
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("edge").addHandler(handler)
+    path = written(Path(folder))
+
+    def compiled() -> int:
+        stand_in.compiled.clear()
+        with contextlib.closing(TensorRtEngine(path)) as engine:
+            assert are_expected(engine.info, maps_of(engine, 3, 1))
+        return len(stand_in.compiled)
+
+    assert [compiled(), compiled()] == [1, 0]
+    (cache,) = (Path(os.environ["XDG_CACHE_HOME"]) / "microplastic-edge").iterdir()
+    for damaged in (b"", b"no cache", b'["0.9", []]'):
+        assert told == []
+        cache.write_bytes(damaged)
+        assert [compiled(), compiled()] == [1, 0]
+        assert [str(cache) in line and "made anew" in line for line in told] == [True] * bool(
+            damaged
+        )
+        told.clear()
+    written(Path(folder), profiles=2)
+    assert [compiled(), compiled()] == [1, 0]
+    file = Path(folder) / "file"
+    file.touch()
+    os.environ["XDG_CACHE_HOME"] = str(file)
+    assert [compiled(), compiled()] == [1, 1]
+    assert "cannot be kept" in told[0]
+
+
 def frames_under_way_are_given_back(folder: str) -> None:
     """One is never finished: its memory must not be freed while the device still works on it."""
     use_stand_in()
@@ -146,7 +261,8 @@ def a_failure_on_the_device_is_told(folder: str) -> None:
     ):
         session.submit(photo(0, 100, 100))
         stream = ctypes.c_void_p(session._busy[0]._stream.handle)
-        ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
+        with engine._cuda.current():
+            ctypes.CDLL("libcuda.so.1").driverFail(stream, 719)
         with pytest.raises(EdgeError, match="CUDA_ERROR_LAUNCH_FAILED"):
             session.result()
 
@@ -221,26 +337,28 @@ def a_whole_run(folder: str) -> None:
     assert "quarter_mrunet on TensorRT-RTX 1.0, cuda-bindings" in result.output
     masks = sorted((out / "masks").iterdir())
     assert len(masks) == 6
-    info = open_engine("quarter_mrunet").info
+    info = open_engine("quarter_mrunet", backend="onnxruntime").info
     for mask, image in zip(masks, photos, strict=True):
         found = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
         assert np.array_equal(found, particle_mask(expected(info, image), info.threshold_u8))
 
 
 class _RedChannel:
-    """Engine and context of a network whose map is the red channel: nothing but a 2-D copy."""
+    """Contexts of a network whose map is the red channel: nothing but a 2-D copy."""
 
     def __init__(self, cuda: Cuda) -> None:
-        self._cuda, self._at = cuda, dict[str, int]()
+        self._cuda = cuda
 
-    def create_execution_context(self) -> "_RedChannel":
-        return _RedChannel(self._cuda)
+    @contextlib.contextmanager
+    def context(
+        self, _: Cuda, __: object, shape: tuple[int, ...], addresses: dict[str, int]
+    ) -> Iterator["_RedChannel"]:
+        context = _RedChannel(self._cuda)
+        context._at, context._pixels = addresses, shape[0] * shape[1] * shape[2]
+        yield context
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        self._pixels = shape[0] * shape[1] * shape[2]
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self._at[name] = address
+    def keep_kernels(self) -> None:
+        pass
 
     def execute_async_v3(self, handle: int) -> bool:
         stream = SimpleNamespace(handle=handle)
@@ -259,16 +377,16 @@ def frames_in_flight_keep_apart(_: str) -> None:
     with open_cuda("cuda-python") as cuda, cuda.current(), contextlib.ExitStack() as opened:
         grid = tiling.fixed_tile_grid(frame_hw, profile.tile_hw, multiple=8, halo=16)
         slots = [
-            opened.enter_context(backend._execution_slot(cuda, _RedChannel(cuda), profile, grid))
+            opened.enter_context(execution_slot(cuda, _RedChannel(cuda), profile, grid))
             for _ in range(2)
         ]
-        session = backend.CudaSession(slots, StageTimer())
+        session = CudaSession(cuda, slots, StageTimer())
         session.submit(images[0])
         for number in range(1, 12):
             session.submit(images[number % 3])
             assert np.array_equal(session.result(), images[(number - 1) % 3][:, :, 0])
         session.result()
-        assert all(slot._graph for slot in slots)
+        assert session.captured
 
 
 @pytest.mark.skipif(find_gpu() is None, reason="there is no GPU")
@@ -277,6 +395,15 @@ def test_frames_in_flight_on_a_gpu() -> None:
     frames_in_flight_keep_apart("")
 
 
+# Of contexts and kernels, whatever memory there is.
+RULES = [
+    threads_take_turns_with_a_model,
+    each_frame_in_flight_has_its_profile,
+    a_profile_too_few_is_told,
+    graphs_are_of_specialised_kernels,
+    no_capture_where_memory_is_allocated,
+    kernels_are_compiled_once,
+]
 SCENARIOS = [
     frames_in_flight_keep_apart,
     a_whole_run,
@@ -296,7 +423,14 @@ SCENARIOS = [
 @pytest.mark.parametrize("integrated", ["0", "1"], ids=["discrete", "integrated"])
 def test_on_the_driver(scenario, integrated: str, fake_driver: Path, tmp_path: Path) -> None:
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    succeeds(scenario, str(tmp_path), fake_driver, DRIVER_INTEGRATED=integrated)
+    settings = {"DRIVER_INTEGRATED": integrated, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    succeeds(scenario, str(tmp_path), fake_driver, **settings)
+
+
+@pytest.mark.parametrize("scenario", RULES, ids=lambda scenario: scenario.__name__)
+def test_rules_of_tensorrt(scenario, fake_driver: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    succeeds(scenario, str(tmp_path), fake_driver, XDG_CACHE_HOME=str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(

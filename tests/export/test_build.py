@@ -37,7 +37,7 @@ PRECISIONS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fp16": fp16,
     "int8": int8_for_tiles,
 }
-# What the adapter asks of a module, whichever version it is.
+# What export and engines ask of a module, whichever version it is.
 NAMES = {
     "Builder": {
         "build_serialized_network",
@@ -49,13 +49,30 @@ NAMES = {
         "add_optimization_profile",
         "create_timing_cache",
         "get_timing_cache",
+        "set_preview_feature",
         "set_flag",
         "set_memory_pool_limit",
         "set_timing_cache",
     },
     "ILogger": {"ERROR", "INTERNAL_ERROR", "WARNING", "log"},
     "IOptimizationProfile": {"set_shape"},
+    "ICudaEngine": {
+        "create_execution_context",
+        "get_tensor_dtype",
+        "get_tensor_name",
+        "get_tensor_profile_shape",
+        "num_io_tensors",
+        "num_optimization_profiles",
+    },
+    "IExecutionContext": {
+        "execute_async_v3",
+        "profiler",
+        "set_input_shape",
+        "set_optimization_profile_async",
+        "set_tensor_address",
+    },
     "ITimingCache": {"serialize"},
+    "Runtime": {"deserialize_cuda_engine"},
     "MemoryPoolType": {"WORKSPACE"},
     "OnnxParser": {"get_error", "num_errors", "parse"},
     "ParserError": {"code", "desc", "node"},
@@ -65,6 +82,18 @@ WEAK = {
     "NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH"},
 }
 RTX_ONLY = {
+    "BuilderFlag": {"REQUIRE_USER_ALLOCATION"},
+    "DynamicShapesKernelSpecializationStrategy": {"EAGER"},
+    "ExecutionContextAllocationStrategy": {"USER_MANAGED"},
+    "ICudaEngine": {"create_runtime_config", "device_memory_size_v2"},
+    "IExecutionContext": {"is_stream_capturable", "set_device_memory"},
+    "IRuntimeCache": {"deserialize", "serialize"},
+    "IRuntimeConfig": {
+        "create_runtime_cache",
+        "dynamic_shapes_kernel_specialization_strategy",
+        "set_execution_context_allocation_strategy",
+        "set_runtime_cache",
+    },
     "ComputeCapability": {"SM75", "SM86"},
     "IBuilderConfig": {"num_compute_capabilities", "set_compute_capability"},
 }
@@ -249,7 +278,12 @@ def test_plain_tensorrt_builds_for_its_own_gpu(
 @pytest.mark.parametrize("gpu", [ORIN], indirect=True)
 @pytest.mark.parametrize("before", [None, b"", b"no measurements" * 99])
 def test_measurements_are_kept(
-    before: bytes | None, gpu: Gpu, cache: Path, native: TensorRtVariant, quarter: onnx.ModelProto
+    before: bytes | None,
+    gpu: Gpu,
+    cache: Path,
+    native: TensorRtVariant,
+    quarter: onnx.ModelProto,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = cache / "microplastic-edge" / f"TensorRT-{native.version}-Orin-nvgpu-.timings"
     if before is not None:
@@ -259,15 +293,31 @@ def test_measurements_are_kept(
     assert (built.device, built.compute_capabilities) == (ORIN.name, ("8.7",))
     assert file.read_bytes() not in (b"", before)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert ("does not take it" in caplog.text) == bool(before)
+
+
+@measures
+@pytest.mark.parametrize("gpu", [ORIN], indirect=True)
+def test_a_build_that_fails_keeps_its_measurements(
+    gpu: Gpu, cache: Path, native: TensorRtVariant, quarter: onnx.ModelProto
+) -> None:
+    with pytest.raises(EdgeError, match="cannot build"):
+        build_engine(quarter, native, Profile((33, 32), (1, 1, 1)))
+    assert len(list((cache / "microplastic-edge").iterdir())) == 1
 
 
 @measures
 @pytest.mark.parametrize("gpu", [ORIN], indirect=True)
 def test_a_cache_folder_that_cannot_be_used(
-    gpu: Gpu, cache: Path, native: TensorRtVariant, quarter: onnx.ModelProto
+    gpu: Gpu,
+    cache: Path,
+    native: TensorRtVariant,
+    quarter: onnx.ModelProto,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     cache.write_text("a file")
     assert build_engine(quarter, native, SMALLEST).engine
+    assert "cannot be kept" in caplog.text
     assert cache.read_text() == "a file"
 
 
@@ -276,6 +326,50 @@ def test_rtx_measures_nothing(
 ) -> None:
     build_engine(quarter, rtx, SMALLEST)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("typing", "sharing", "profiles"),
+    [("STRONGLY_TYPED", True, 1), ("STRONGLY_TYPED", False, 1), ("EXPLICIT_BATCH", True, 1),
+     ("EXPLICIT_BATCH", False, 2)],
+    ids=["10", "11", "8.6.1", "8.6.0"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Use del obj:DeprecationWarning")
+@measures
+@pytest.mark.parametrize("gpu", [ORIN], indirect=True)
+def test_two_frames_in_flight(
+    typing: str,
+    sharing: bool,
+    profiles: int,
+    gpu: Gpu,
+    cache: Path,
+    rtx: TensorRtVariant,
+    quarter: onnx.ModelProto,
+) -> None:
+    """Contexts share a profile where they can; another of its flags stands for the one that says
+    so."""
+    real, asked = rtx.module, []
+    flag = real.PreviewFeature.ALIASED_PLUGIN_IO_10_03
+
+    class Builder(real.Builder):
+        def build_serialized_network(self, network, config):
+            asked.extend([config.num_optimization_profiles, config.get_preview_feature(flag)])
+            assert config.get_flag(real.BuilderFlag.REQUIRE_USER_ALLOCATION)
+            return super().build_serialized_network(network, config)
+
+    typed = int(real.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    module = types.SimpleNamespace(
+        **vars(real)
+        | {
+            "Builder": Builder,
+            "NetworkDefinitionCreationFlag": types.SimpleNamespace(**{typing: typed}),
+            "PreviewFeature": types.SimpleNamespace(
+                **({"PROFILE_SHARING_0806": flag} if sharing else {})
+            ),
+        }
+    )
+    assert build_engine(quarter, TensorRtVariant("native", module), SMALLEST).engine
+    assert asked == [profiles, sharing]
 
 
 @measures

@@ -167,7 +167,7 @@ def test_what_inspect_says(engine: Path, exported: Path) -> None:
     for words in ("quarter_mrunet", "fp16", "300x200 px", "compute capability 8.6", "runs here"):
         assert words in of_plan.output
     assert re.search(r"belongs to this file; largest drop of r.w. F1: [+-]0.00", of_plan.output)
-    for words in ("fp32", "22 Conv", "any multiple of 2 px", "yes, on OpenVINO"):
+    for words in ("fp32", "24 Conv", "any multiple of 2 px", "yes, on OpenVINO"):
         assert words in of_graph.output
 
 

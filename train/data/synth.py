@@ -112,23 +112,25 @@ def composited(rng: np.random.Generator, photo: Image, particles: int) -> Scene:
     return Scene(np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8), mask)
 
 
-def belt_clip(seed: int, frames: int, side: int = 1440, step: int = 720) -> Iterator[Scene]:
-    """Frames of `side` x `side` px of a belt that moves `step` px up a frame.
-
-    The belt spreads fine sand and its particles, so that none touches another.
-    """
-    rng = np.random.default_rng(seed)
-    length = side + step * (frames - 1)
-    canvas = fine_sand(rng, length, side)
+def belt(rng: np.random.Generator, length: int, width: int, per_megapixel: float = 40) -> Scene:
+    """A belt of `length` rows that spreads fine sand and its particles, so that none touches
+    another."""
+    canvas = fine_sand(rng, length, width)
     scatter_distractors(rng, canvas)
-    count = int(40 * side * length / 1e6)
+    count = int(per_megapixel * width * length / 1e6)
     mask = RENDERED_ONLY.plastic.scatter(rng, canvas, count, apart=True)
-    belt = Scene(photograph(rng, canvas), mask)
+    return Scene(photograph(rng, canvas), mask)
+
+
+def belt_clip(seed: int, frames: int, side: int = 1440, step: int = 720) -> Iterator[Scene]:
+    """Frames of `side` x `side` px of a `belt` that moves `step` px up a frame."""
+    rng = np.random.default_rng(seed)
+    whole = belt(rng, side + step * (frames - 1), side)
     for index in range(frames):
         top = index * step
-        view = belt.image[top : top + side].astype(np.float32)
+        view = whole.image[top : top + side].astype(np.float32)
         view += rng.normal(0.0, 1.5, view.shape).astype(np.float32)
-        yield Scene(np.clip(np.rint(view), 0, 255).astype(np.uint8), belt.mask[top : top + side])
+        yield Scene(np.clip(np.rint(view), 0, 255).astype(np.uint8), whole.mask[top : top + side])
 
 
 def write_photos(

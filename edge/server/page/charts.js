@@ -76,6 +76,17 @@ export function lines(svg, { series, xLabels, label }) {
   draw(svg, label, parts);
 }
 
+/** A column of cells for each list of numbers, the first at the bottom; the more, the stronger. */
+export function heatMap(svg, { columns, label }) {
+  const highest = Math.max(...columns.flat(), 1), count = columns[0].length;
+  const parts = columns.flatMap((cells, x) => cells.map((value, row) => element("rect", {
+    class: "cell", x: x + 0.03, width: 0.94, y: count - 1 - row + 0.03, height: 0.94,
+    "fill-opacity": (0.07 + 0.93 * value / highest).toFixed(3) })));
+  draw(svg, label, parts);
+  svg.setAttribute("viewBox", `0 0 ${columns.length} ${count}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+}
+
 /** Bars of the size histogram: numbers by diameter, in bins of 1 px from 0 on. */
 export function sizeBars(svg, sizes, mmPerPixel) {
   const unit = mmPerPixel ? "mm" : "px", scale = mmPerPixel || 1;

@@ -1,6 +1,6 @@
 // The page of a run: asks for news, shows them, and sends what the viewer changes.
 
-import { lines, short, sizeBars } from "/charts.js";
+import { heatMap, lines, short, sizeBars } from "/charts.js";
 
 const RETRY_MS = 1000, REQUEST_TIMEOUT_MS = 8000, STATISTICS_MS = 1000, SEND_MS = 80;
 const OLD_S = 5, SPEAK_MS = 5000;
@@ -13,7 +13,7 @@ const viewer = [...crypto.getRandomValues(new Uint8Array(8))]
 
 let source = "", state = null, statistics = null, circles = true;
 let shownAt = 0;  // when the newest frame came, by performance.now
-let spokenAt = 0, sending = null, touchedAt = -Infinity, drawn = "";
+let spokenAt = 0, sending = null, touchedAt = -Infinity, drawn = "", drawnStrip = "";
 
 const query = (more = {}) => new URLSearchParams({ viewer, source, ...more });
 
@@ -64,6 +64,7 @@ async function watch() {
       after = news.changes;
       showState();
       await showPicture();
+      await showStrip();
       if (news.ended) {
         await refreshStatistics();
         await wait(RETRY_MS);
@@ -105,6 +106,50 @@ async function showPicture() {
   // In place of the old one when it is complete: nothing flickers.
   (byId("picture") || byId("no-picture")).replaceWith(picture);
   drawn = key;
+}
+
+async function showStrip() {
+  const { belt } = state;
+  byId("belt").hidden = !belt;
+  if (!belt) return;
+  const unit = state.mm_per_pixel ? "mm" : "px", scale = state.mm_per_pixel || 1;
+  const far = belt.downweb_px * scale;
+  put("belt-caption", [
+    unit === "mm" ? `${short(far / 1000)} m of belt` : `${short(far)} rows of belt`,
+    belt.speed_px_s === null ? "speed unknown" : `${short(belt.speed_px_s * scale)} ${unit}/s`,
+    "moves to the left",
+  ].join(", "));
+  byId("registration").dataset.state = belt.measured ? "live" : "stale";
+  const quality = belt.quality === null ? "" : `, quality ${short(belt.quality)}`;
+  put("registration", `position ${belt.measured ? "measured" : "assumed"}${quality}`);
+  const key = `${state.source} ${belt.downweb_px}`;
+  if (key === drawnStrip) return;
+  const picture = new Image();
+  picture.id = "strip";
+  picture.alt = `The last rows of the belt, up to row ${belt.downweb_px}`;
+  picture.src = `/strip.jpg?${query({ row: belt.downweb_px })}`;
+  await picture.decode();
+  (byId("strip") || byId("no-strip")).replaceWith(picture);
+  drawnStrip = key;
+}
+
+function showDensity() {
+  const { segments } = statistics;
+  if (!segments.length) return put("density-caption", "no segment is complete yet");
+  const lanes = segments.map((one) => Object.keys(one).filter((name) => name.startsWith("lane_"))
+    .map((name) => one[name]));
+  const first = segments[0], last = segments.at(-1), metric = last.begin_mm !== undefined;
+  const place = (mm, px) => metric ? `${short(mm / 1000)} m` : `row ${short(px)}`;
+  const from = place(first.begin_mm, first.begin_px), to = place(last.end_mm, last.end_px);
+  heatMap(byId("density"), { columns: lanes, label: `Particles by place on the belt, ${from} to ${to}` });
+  put("density-begin", from);
+  put("density-end", to);
+  const facts = metric
+    ? `${short(last.particles_per_m)} particles per m, ${short(last.particles_per_m2)} per m\u00b2`
+    : `${short(last.particles)} particles`;
+  put("density-caption", `Last segment of ${metric
+    ? `${short(last.end_mm - last.begin_mm)} mm` : `${short(last.end_px - last.begin_px)} px`}: ${facts}. `
+    + `A cell is an eighth of the width; the strongest has ${short(Math.max(...lanes.flat()))} particles.`);
 }
 
 function showState() {
@@ -277,6 +322,7 @@ function showStatistics() {
     series: [lost, failed], xLabels,
     label: `Frames per minute, now ${short(lost.at(-1))} dropped and ${short(failed.at(-1))} failed` });
   showSizes();
+  showDensity();
   put("records-note", [
     records.kept === records.all
       ? `All ${short(records.all)} particles so far.`

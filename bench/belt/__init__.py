@@ -1,0 +1,1 @@
+"""`bench belt`: particles on a conveyor belt, counted once."""
