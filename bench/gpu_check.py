@@ -265,7 +265,7 @@ def _built(
         graph_path.write_bytes(network.graphs[precision].SerializeToString())
         with (
             contextlib.closing(open_engine(str(path))) as engine,
-            contextlib.closing(open_engine(str(graph_path))) as reference,
+            contextlib.closing(open_engine(str(graph_path), backend="onnxruntime")) as reference,
         ):
             engine_mb = path.stat().st_size / 1e6
             yield EngineUnderTest(engine, reference, precision, profile, build_s, engine_mb)

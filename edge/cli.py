@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     "--engine",
     "engine_name",
     type=Text(),
-    default="half_mrunet",
+    default="half_mrunet8",
     show_default=True,
-    help="Engine file, or a shipped model: half_mrunet, half_mrunet_lite, quarter_mrunet, ...",
+    help="Engine file, or a shipped model: half_mrunet8, half_mrunet_lite, quarter_mrunet, ...",
 )
 @click.option(
     "--backend",

@@ -122,7 +122,7 @@ class Model:
 
 
 def load_model(
-    name: str | PathLike[str] = "half_mrunet",
+    name: str | PathLike[str] = "half_mrunet8",
     *,
     backend: Backend = "auto",
     device: Device = "auto",

@@ -142,7 +142,7 @@ class Run(Iterator[Result]):
 
 def run(
     source: SourceArgument | Sequence[SourceArgument],
-    model: Model | str = "half_mrunet",
+    model: Model | str = "half_mrunet8",
     *,
     sinks: Sequence[Sink] = (),
     stages: Sequence[Stage] = (),
