@@ -59,9 +59,15 @@ if TYPE_CHECKING:
     type=Text(),
     metavar="URI",
     multiple=True,
-    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, segments:FILE, sqlite:FILE, "
-    "video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
+    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, shapes:FILE, segments:FILE, "
+    "sqlite:FILE, video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
     "mqtts://HOST/TOPIC or prometheus://:PORT. Repeatable.",
+)
+@click.option(
+    "--shapes",
+    is_flag=True,
+    help="Add shapes.csv to --out: Feret diameters, outline, colour and shape class of each "
+    "particle. 'edge-run report' measures them from masks and photos where it is missing.",
 )
 @click.option("--no-masks", is_flag=True, help="Leave the masks out of --out.")
 @click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")
@@ -133,6 +139,7 @@ def edge_run(
     cuda: str | None,
     out: Path | None,
     sink_uris: tuple[str, ...],
+    shapes: bool,
     no_masks: bool,
     no_overlays: bool,
     mm_per_pixel: float | None,
@@ -214,6 +221,7 @@ def edge_run(
                 masks=not no_masks,
                 overlays=not no_overlays,
                 belt=belt is not None,
+                shapes=shapes,
             )
         serving: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if address:
