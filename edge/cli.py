@@ -12,6 +12,7 @@ import click
 from edge.arguments import Length, LengthArgument, PathArgument, Text, Threshold
 from edge.belt_options import BeltOptions, belt_options
 from edge.commands.calibrate import calibrate
+from edge.commands.report import report
 from edge.commands.sources import sources
 from edge.commands.view import view
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
@@ -321,5 +322,5 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
         terminal.say(f"results in {printable(str(out))}")
 
 
-for command in (calibrate, sources, view):
+for command in (calibrate, report, sources, view):
     edge_run.add_command(command)
