@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LEFT, RIGHT, TOP, ROW, AXIS = 560, 160, 70, 6, 24, 22
-MAX_LABEL = 26
+WIDTH, LEFT, RIGHT, TOP, ROW, AXIS = 440, 150, 50, 6, 24, 22
+MAX_LABEL = 22
 MAX_POINTS = 200
 
 
@@ -81,23 +81,22 @@ def curve(points: Sequence[tuple[float, float]], label: str, unit: str) -> str:
 
 
 def short(value: float) -> str:
-    """A number with about three digits, and thousands apart."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    """A number with three digits, and thousands apart."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
 
 
 def _row(row: Row, y: float, highest: float) -> list[str]:
     second = " second" if row.second else ""
     text = row.label if len(row.label) <= MAX_LABEL else row.label[: MAX_LABEL - 1] + "…"
     title = f"<title>{escape(row.label)}</title>"
-    parts = [f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{title}{escape(text)}</text>']
+    end = LEFT - 8
+    parts = []
     if row.swatch:
-        parts.append(
-            f'<rect class="swatch" x="2" y="{y - 6}" width="12" height="12" fill="{row.swatch}"/>'
-        )
+        end -= 18
+        square = f'x="{end + 5}" y="{y - 6}" width="12" height="12"'
+        parts.append(f'<rect class="swatch" {square} fill="{row.swatch}"/>')
+    parts.append(f'<text x="{end}" y="{y + 4}" text-anchor="end">{title}{escape(text)}</text>')
     width = round(_x(row.value, highest) - LEFT, 1)
     parts.append(f'<rect class="bar{second}" x="{LEFT}" y="{y - 7}" width="{width}" height="14"/>')
     low, high = _x(row.low, highest), _x(row.high, highest)

@@ -118,8 +118,8 @@ class ResultsReader:
             raise BadArgumentError(f"{path}: holds no processed frame; leave it out")
         if self._colourless:
             self._problems.append(
-                f"{path.name}: no colours of {self._colourless} photos, which are not where they "
-                f"were; name their folder with --photos, or run with --shapes"
+                f"{path.name}: no colours of {self._colourless} frames, of which there is no photo "
+                f"now; name the folder with --photos, or run with --shapes"
             )
         return Results(
             path.name, self._run(path, len(frames) - len(photos)), photos, scale,
