@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-# Longer than three times its width: as in the EU's restriction of microplastics, Regulation (EU)
-# 2023/2055, "fibre-like particles".
+# Longer than three times its width: ECHA's and the EU's fibres, Regulation (EU) 2023/2055.
 FIBRE_RATIO = 3.0
 # A curled fibre fills little of its hull; its ratio is that of the rectangle of the same area and
 # perimeter.

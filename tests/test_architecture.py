@@ -104,6 +104,7 @@ from {module} import {function}
         ("starlette", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
                                                "quarter_mrunet", "--serve", "0"], "live"),
         ("uvicorn", "edge.cli", "edge_run", ["edge-run", "view", "."], "live"),
+        ("openpyxl", "edge.cli", "edge_run", ["edge-run", "report", "."], "report"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),
         ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),

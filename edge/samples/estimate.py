@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.samples.accuracy import Score
 
 DRAWS, SEED = 20_000, 7030
-# Repeats that differ more than counts do by chance are taken as they spread, not as Poisson.
+# Repeats that differ by more than chance are not taken as Poisson, but by their deviations.
 SIGNIFICANT = 0.05
 # No network is worth a correction by more.
 MIN_SCORE = 0.02
@@ -70,7 +70,7 @@ class Estimator:
 
 
 def estimate(values: Sequence[float], draws: Draws) -> Estimate:
-    """The mean and spread of repeats, with the interval of draws; it always holds the mean."""
+    """The mean and standard deviation of repeats; the interval of draws always holds the mean."""
     mean, (low, high) = float(np.mean(values)), np.quantile(draws, (0.025, 0.975))
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Estimate(mean, sd, min(float(low), mean), max(float(high), mean))

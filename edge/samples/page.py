@@ -9,9 +9,9 @@ from string import Template
 
 from edge.samples.charts import Row, bars, curve, short
 from edge.samples.estimate import Estimate
-from edge.samples.report import Report
+from edge.samples.report import SampleReport
 from edge.samples.results import Results
-from edge.samples.sample import UNITS, Summary
+from edge.samples.sample import UNITS, SampleSummary
 
 UNIT_NAMES = {"per_m2": "per m²", "per_kg": "per kg", "per_l": "per litre"}
 # What the names of colours look like.
@@ -28,7 +28,7 @@ particle has that of its ground. Volumes are of ellipsoids as thick as they are 
 for flat particles."""
 
 
-def page(report: Report) -> str:
+def page(report: SampleReport) -> str:
     """The HTML, in UTF-8."""
     css = (resources.files("edge.server") / "page" / "page.css").read_text(encoding="utf-8")
     template = (resources.files("edge.samples") / "page.html").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def page(report: Report) -> str:
     )
 
 
-def _samples(report: Report, samples: Sequence[Summary]) -> str:
+def _samples(report: SampleReport, samples: Sequence[SampleSummary]) -> str:
     rows = []
     for one in report.summaries:
         name = one.sample.name + (" (blank)" if one.sample.blank else "")
@@ -98,7 +98,7 @@ def _samples(report: Report, samples: Sequence[Summary]) -> str:
     )
 
 
-def _classes(summaries: Sequence[Summary], kind: str, title: str) -> str:
+def _classes(summaries: Sequence[SampleSummary], kind: str, title: str) -> str:
     charts = []
     for one in summaries:
         classes = [found for found in one.classes if found.kind == kind]
@@ -127,7 +127,7 @@ def _belt(result: Results) -> str:
     return _section(f"Belt {result.name}", f'<div class="chart">{chart}</div>{note}')
 
 
-def _method(report: Report) -> str:
+def _method(report: SampleReport) -> str:
     lines = [*report.method, *report.notes]
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return _section("How this was made", f'<ul>{items}</ul><p class="note">{RULES}</p>')

@@ -13,7 +13,7 @@ from edge.errors import BadArgumentError
 from edge.files import atomic_write, ensure_empty_directory
 from edge.samples.accuracy import Accuracy, card_accuracy
 from edge.samples.results import Photo, Results
-from edge.samples.sample import Sample, Summary, group, summarise
+from edge.samples.sample import Sample, SampleSummary, group, summarise, used_blanks
 from edge.samples.size_classes import RESOLVED_PX, SizeClasses
 from edge.samples.table import Entry
 
@@ -23,7 +23,7 @@ Table = tuple[Sequence[str], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class SampleReport:
     """Of samples.
 
     Attributes:
@@ -34,7 +34,7 @@ class Report:
     """
 
     results: Sequence[Results]
-    summaries: list[Summary]
+    summaries: list[SampleSummary]
     accuracy: Accuracy | None
     method: list[str]
     notes: list[str]
@@ -122,7 +122,7 @@ def make_report(
     accuracy: Accuracy | None = None,
     card_set: str = "sand",
     bounds_mm: Sequence[float] = (),
-) -> Report:
+) -> SampleReport:
     """From results and what each photo is of.
 
     Args:
@@ -155,7 +155,7 @@ def make_report(
     method = _method(run, scale, sizes, samples, accuracy)
     notes += _doubts(summaries, accuracy, run)
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Report(results, summaries, accuracy, method, notes, made)
+    return SampleReport(results, summaries, accuracy, method, notes, made)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -201,20 +201,20 @@ def _method(
     if run:
         lines.append(f"engine {run['model']}, threshold {run['threshold']:g}")
     lines.append(
-        f"{scale:g} mm per px: particles below {sizes.resolved_mm * 1000:.3g} µm ({RESOLVED_PX:g} "
-        f"px) are found less often, and their sizes and shapes say little"
+        f"{scale:g} mm per px: sizes and shapes of particles below {sizes.resolved_mm * 1000:.3g} "
+        f"µm ({RESOLVED_PX:g} px) say little"
     )
     lines.append(
-        "repeats are averaged, never summed; intervals are 95%, of Poisson counts, or of the "
-        "spread of the repeats (Student's t) where that is larger than chance"
+        "repeats are averaged, never summed; intervals are 95%, of Poisson counts, or by the "
+        "standard deviation of the repeats (Student's t) where they differ by more than chance"
     )
-    blanks = [sample for sample in samples if sample.blank]
+    blanks = used_blanks(samples)
     matrix = any(sample.blank == "matrix" for sample in blanks)
     if blanks:
         repeats = sum(len(sample.repeats) for sample in blanks)
         lines.append(
-            f"the mean of {repeats} blanks was subtracted; the detection limit is Currie's for "
-            f"Poisson counts"
+            f"the mean of {repeats} repeats of {blanks[0].blank} blanks was subtracted; the "
+            f"detection limit is Currie's for Poisson counts"
         )
     if accuracy:
         precision = (
@@ -233,7 +233,7 @@ def _method(
 
 
 def _doubts(
-    summaries: Sequence[Summary], accuracy: Accuracy | None, run: Mapping[str, Any]
+    summaries: Sequence[SampleSummary], accuracy: Accuracy | None, run: Mapping[str, Any]
 ) -> list[str]:
     notes = []
     clean = accuracy and accuracy.clean_per_megapixel
@@ -261,7 +261,7 @@ def _doubts(
     return notes
 
 
-def _blank_repeats(summaries: Iterable[Summary]) -> list[Any]:
+def _blank_repeats(summaries: Iterable[SampleSummary]) -> list[Any]:
     return [repeat for one in summaries if one.sample.blank for repeat in one.sample.repeats]
 
 

@@ -81,11 +81,17 @@ class ResultsReader:
             EdgeError: its tables or masks are damaged, or do not belong together.
             OSError: it cannot be read.
         """
+        try:
+            return self._read(path)
+        except (ValueError, csv.Error) as error:
+            raise EdgeError(f"{path}: a table is damaged ({error}); run it again") from error
+
+    def _read(self, path: Path) -> Results:
         folder = Folder(path)
         frames = _rows(path / "frames.csv", ("frame", "file", "width", "height", "status"))
         rows = _rows(path / "particles.csv", ("frame", "id", "area_px"))
         segments = _rows(path / "segments.csv", ("begin_px", "end_px", "width_px", "particles"))
-        found = _by_frame(rows, path / "particles.csv")
+        found = _by_frame(rows)
         scale = self._scale(path, rows)
         self._problems: list[str] = []
         self._colourless = 0
@@ -144,7 +150,9 @@ class ResultsReader:
 
     def _run(self, path: Path, unprocessed: int) -> dict[str, Any]:
         summary = path / "summary.json"
-        run: dict[str, Any] = read_json(summary) if summary.exists() else {}
+        run = read_json(summary) if summary.exists() else {}
+        if not isinstance(run, dict) or (run and not {"model", "threshold"} <= set(run)):
+            raise EdgeError(f"{summary}: is not of edge-run; remove it")
         if unprocessed:
             self._problems.append(f"{path.name}: {unprocessed} frames were not processed")
         if run.get("ended") not in ("complete", "limit"):
@@ -231,17 +239,11 @@ def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _by_frame(
-    rows: Sequence[dict[str, str]], path: Path
-) -> dict[tuple[str, int], list[dict[str, str]]]:
+def _by_frame(rows: Sequence[dict[str, str]]) -> dict[tuple[str, int], list[dict[str, str]]]:
     """Rows of particles by source and frame."""
     found: dict[tuple[str, int], list[dict[str, str]]] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            key = row.get("source") or "", int(row["frame"])
-        except ValueError:
-            raise EdgeError(f"{path}, line {number}: {row['frame']!r} is no frame") from None
-        found.setdefault(key, []).append(row)
+    for row in rows:
+        found.setdefault((row.get("source") or "", int(row["frame"])), []).append(row)
     return found
 
 

@@ -18,7 +18,7 @@ from edge.samples.results import Photo, Results
 from edge.samples.size_classes import SizeClasses
 from edge.samples.table import AMOUNTS, Entry
 
-CUT = "cut by the frame's edge"
+CUT = "cut by the edge"
 UNKNOWN = "not known"
 # Particles per unit: the amount of a repeat in that unit.
 UNITS: dict[str, Callable[[Repeat], float | None]] = {
@@ -80,7 +80,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class SampleSummary:
     """A sample as a report shows it.
 
     Attributes:
@@ -169,13 +169,21 @@ def group(
     return sorted(samples, key=lambda sample: bool(sample.blank))
 
 
+def used_blanks(samples: Sequence[Sample]) -> list[Sample]:
+    """Those that are subtracted: matrix blanks where there are any, as they hold the contamination
+    that procedural blanks tell, too."""
+    blanks = [sample for sample in samples if sample.blank]
+    return [sample for sample in blanks if sample.blank == "matrix"] or blanks
+
+
 def summarise(
     samples: Sequence[Sample], accuracy: Accuracy | None, sizes: SizeClasses
-) -> list[Summary]:
+) -> list[SampleSummary]:
     """Each sample, the same in each report of the same results."""
     estimator = Estimator()
-    blanks = [count for sample in samples if sample.blank for count in sample.counts]
-    matrix = any(sample.blank == "matrix" for sample in samples)
+    used = used_blanks(samples)
+    blanks = [count for sample in used for count in sample.counts]
+    matrix = any(sample.blank == "matrix" for sample in used)
     blank_draws = estimator.mean_count(blanks) if blanks else None
     factor: tuple[float, Draws] | None = None
     if accuracy:
@@ -192,7 +200,7 @@ def _summary(
     sizes: SizeClasses,
     factor: tuple[float, Draws] | None,
     blank: tuple[Sequence[int], Draws | None],
-) -> Summary:
+) -> SampleSummary:
     counts = sample.counts
     amounts = {
         unit: [amount(repeat) for repeat in sample.repeats] for unit, amount in UNITS.items()
@@ -228,7 +236,7 @@ def _summary(
         if factor and corrected:
             ratios = [a * factor[0] / b for a, b in zip(net_values, values, strict=True)]
             corrected_per_unit[unit] = _at_least_0(estimate(ratios, corrected_draws / middle))
-    return Summary(
+    return SampleSummary(
         sample, estimate(counts, draws), net, corrected, per_unit, corrected_per_unit, limit,
         [
             *_classes(sample, "size", sizes.names, _size_class(sizes), estimator, size),

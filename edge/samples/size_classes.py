@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from edge.errors import BadArgumentError
 
-# Bounds in mm. From 20 um on as in Commission Delegated Decision (EU) 2024/1441; 1 mm and 5 mm are
-# also the bounds of small and large microplastics in ISO 24187 and the MSFD guidance.
+# Bounds in mm that are usual. 20 um to 5 mm is the range of Commission Delegated Decision (EU)
+# 2024/1441; 1 mm parts small from large microplastics in the MSFD guidance and ISO/TR 21960.
 USUAL_MM = (0.001, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 5.0)
 # Smaller ones are found less often, and their size says little.
 RESOLVED_PX = 3.0

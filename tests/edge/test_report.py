@@ -45,12 +45,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dish = np.clip(rng.normal(90, 4, (96, 128, 3)), 0, 255).astype(np.uint8)
         cv2.circle(dish, (40, 50), 2 - 2 * number, (255, 255, 255), -1)
         write_rgb(folder / "dish" / f"dish{number}.png", dish)
-    for out, source, more in (
-        ("out", "beach", []), ("shapes", "beach", ["--shapes"]), ("blank", "dish", []),
-    ):  # fmt: skip
+    for out, source in (("out", "beach"), ("blank", "dish")):
         done = run("--source", folder / source, "--engine", "quarter_mrunet", "--out", folder / out,
-                   "--mm-per-pixel", 0.05, "--no-overlays", *more)  # fmt: skip
+                   "--mm-per-pixel", 0.05, "--no-overlays",
+                   "--sink", f"shapes:{folder}/{out}.csv")  # fmt: skip
         assert done.exit_code == 0, done.output
+    shutil.copytree(folder / "out", folder / "shapes")
+    shutil.copy(folder / "out.csv", folder / "shapes" / "shapes.csv")
     return folder
 
 
@@ -208,12 +209,18 @@ def test_results_that_cannot_be_reported(made: Path, tmp_path: Path) -> None:
     (copy / "frames.csv").rename(copy / "frames.csv.part")
     assert "the run goes on or broke off" in refused(copy)
     shutil.rmtree(copy)
+    copy = changed(made, tmp_path, "particles.csv", "000000-0001", "000000-0001,7")
+    assert "a row is cut off or too long" in refused(copy, code=1)
+    shutil.rmtree(copy)
+    copy = changed(made, tmp_path, "frames.csv", "128,96", "128,?")
+    assert "a table is damaged (" in refused(copy, code=1)
+    shutil.rmtree(copy)
     shutil.copytree(made / "out", copy)
     mask = next((copy / "masks").glob("000000_*"))
     cv2.imwrite(str(mask), np.zeros((96, 128), np.uint8))
     assert "they are of different runs" in refused(copy, code=1)
     assert "leave out --mm-per-pixel" in refused(made / "out", "--mm-per-pixel", 0.1)
-    assert "holds no frames.csv" in refused(made / "beach")
+    assert "no frames.csv" in refused(made / "beach")
     assert "is no fraction such as" in refused(made / "out", "--recall", "72")
 
 
@@ -245,6 +252,17 @@ def test_a_recall_that_is_not_well_known_widens_the_interval() -> None:
     )
     assert exact.low == pytest.approx(800 - 2 * 1.96 * 20, rel=0.02)
     assert doubtful.low < 600 < 1200 < doubtful.high
+
+
+def test_a_matrix_blank_takes_the_place_of_a_procedural_one(made: Path, tmp_path: Path) -> None:
+    dish = tmp_path / "other"
+    shutil.copytree(made / "out", dish)
+    report(made, tmp_path / "r", made / "out", "--matrix-blank", made / "blank", "--blank", dish)
+    sample = rows(tmp_path / "r/samples.csv")[0]
+    found = [int(row["particles"]) for row in rows(made / "blank/frames.csv")]
+    net = float(sample["count_mean"]) - np.mean(found)
+    assert float(sample["net_mean"]) == pytest.approx(net, rel=1e-3)
+    assert "2 repeats of matrix blanks" in (tmp_path / "r/notes.csv").read_text("utf-8-sig")
 
 
 def test_detection_limit_of_blanks() -> None:
