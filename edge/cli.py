@@ -12,6 +12,7 @@ import click
 from edge.arguments import Length, LengthArgument, PathArgument, Text, Threshold
 from edge.belt_options import BeltOptions, belt_options
 from edge.commands.calibrate import calibrate
+from edge.commands.report import report
 from edge.commands.sources import sources
 from edge.commands.view import view
 from edge.engines import Backend, Device, Precision
@@ -80,9 +81,15 @@ if TYPE_CHECKING:
     type=Text(),
     metavar="URI",
     multiple=True,
-    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, segments:FILE, sqlite:FILE, "
-    "video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
+    help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, shapes:FILE, segments:FILE, "
+    "sqlite:FILE, video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
     "mqtts://HOST/TOPIC or prometheus://:PORT. Repeatable.",
+)
+@click.option(
+    "--shapes",
+    is_flag=True,
+    help="Add shapes.csv to --out: Feret diameters, outline, colour and shape class of each "
+    "particle. 'edge-run report' measures them from masks and photos where it is missing.",
 )
 @click.option("--no-masks", is_flag=True, help="Leave the masks out of --out.")
 @click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")
@@ -157,6 +164,7 @@ def edge_run(
     cuda: str | None,
     out: Path | None,
     sink_uris: tuple[str, ...],
+    shapes: bool,
     no_masks: bool,
     no_overlays: bool,
     mm_per_pixel: float | None,
@@ -245,6 +253,7 @@ def edge_run(
                 masks=not no_masks,
                 overlays=not no_overlays,
                 belt=belt is not None,
+                shapes=shapes,
             )
         serving: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if address:
@@ -344,5 +353,5 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
         terminal.say(f"results in {printable(str(out))}")
 
 
-for command in (calibrate, sources, view):
+for command in (calibrate, report, sources, view):
     edge_run.add_command(command)

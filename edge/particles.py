@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -112,6 +113,18 @@ def labelled(mask: NDArray[np.uint8]) -> tuple[int, NDArray[np.intp], NDArray[np
     # Particles cover under 1% of a frame: look at their pixels only. (As bool: ten times faster.)
     at = np.flatnonzero(mask.view(np.bool_))
     return count, at, np.asarray(labels, np.int32).ravel()[at]
+
+
+def particle_pixels(
+    mask: NDArray[np.uint8],
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Rows and columns of the pixels of each particle of a mask (H,W), by rows, in the order of
+    `find_particles`."""
+    count, at, label = labelled(mask)
+    order = np.argsort(label, kind="stable")
+    bounds = np.searchsorted(label[order], np.arange(1, count + 1))
+    rows, columns = np.divmod(at[order], mask.shape[1])
+    return [(rows[begin:end], columns[begin:end]) for begin, end in itertools.pairwise(bounds)]
 
 
 def _diameter_px(area: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError
 from edge.frame import Frame
-from edge.particles import Particle, ParticleFilter, find_particles, labelled
+from edge.particles import Particle, ParticleFilter, find_particles, particle_pixels
 from edge.visualisation import draw_overlay
 
 if TYPE_CHECKING:
@@ -99,8 +98,8 @@ class Result:
         """A COCO data set of this image: each particle with its mask (uncompressed run lengths),
         box, area, and its mean probability as `score`."""
         height, width = self.frame.size_hw
-        annotations = []
-        for particle, (rows, columns) in zip(self.particles, self._pixels(), strict=True):
+        annotations, pixels = [], particle_pixels(self.mask)
+        for particle, (rows, columns) in zip(self.particles, pixels, strict=True):
             left, top = int(columns.min()), int(rows.min())
             box = [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1]
             annotations.append(
@@ -138,7 +137,8 @@ class Result:
         height, width = self.frame.size_hw
         count = len(self.particles)
         boxes, masks = np.zeros((count, 4), np.float32), np.zeros((count, height, width), bool)
-        for box, mask, (rows, columns) in zip(boxes, masks, self._pixels(), strict=True):
+        pixels = particle_pixels(self.mask)
+        for box, mask, (rows, columns) in zip(boxes, masks, pixels, strict=True):
             box[:] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
             mask[rows, columns] = True
         return supervision.Detections(
@@ -147,17 +147,6 @@ class Result:
             confidence=np.array([p.mean_probability for p in self.particles], np.float32),
             class_id=np.zeros(count, int),
         )
-
-    def _pixels(self) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Rows and columns of the pixels of each particle, in their order."""
-        count, at, label = labelled(self.mask)
-        order = np.argsort(label, kind="stable")
-        bounds = np.searchsorted(label[order], np.arange(1, count + 1))
-        pixels = np.divmod(at[order], self.mask.shape[1])
-        return [
-            (pixels[0][begin:end], pixels[1][begin:end])
-            for begin, end in itertools.pairwise(bounds)
-        ]
 
 
 def _run_lengths(pixels: NDArray[np.intp], total: int) -> list[int]:

@@ -13,8 +13,8 @@ ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
 EDGE_WHERE_USED = EDGE_AT_TOP | {
-    "av", "cuda", "genicam", "harvesters", "onnxruntime", "openvino", "paho", "prometheus_client",
-    "pycuda", "pynvml", "supervision",
+    "av", "cuda", "genicam", "harvesters", "onnxruntime", "openpyxl", "openvino", "paho",
+    "prometheus_client", "pycuda", "pynvml", "supervision",
 }  # fmt: skip
 # edge/server is imported where a page is served, and only there.
 EDGE_SERVER = {"starlette", "uvicorn"}
@@ -107,6 +107,7 @@ from {module} import {function}
         ("starlette", "edge.cli", "edge_run", ["edge-run", "--source", "PHOTO", "--engine",
                                                "quarter_mrunet", "--serve", "0"], "live"),
         ("uvicorn", "edge.cli", "edge_run", ["edge-run", "view", "."], "live"),
+        ("openpyxl", "edge.cli", "edge_run", ["edge-run", "report", "."], "report"),
         ("torch", "train.cli", "train", ["train", "fit", "--model", "unet", "--data", ".",
                                          "--out", "x.pt"], "train"),
         ("torch", "export.cli", "export_trt", ["export-trt", "x.pt", "--out", "x.onnx"], "export"),

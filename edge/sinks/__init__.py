@@ -11,7 +11,13 @@ from edge.sinks.crops import CropSink, Limit
 from edge.sinks.images import MaskSink, OverlaySink
 from edge.sinks.mqtt import MqttSink
 from edge.sinks.prometheus import PrometheusSink
-from edge.sinks.records import CsvSink, FrameCsvSink, JsonLinesSink, SegmentCsvSink
+from edge.sinks.records import (
+    CsvSink,
+    FrameCsvSink,
+    JsonLinesSink,
+    SegmentCsvSink,
+    ShapeCsvSink,
+)
 from edge.sinks.rotation import NEVER, Rotation
 from edge.sinks.sink import Sink
 from edge.sinks.sqlite import SqliteSink
@@ -30,6 +36,7 @@ SINKS: dict[str, Callable[[SinkUri], Sink]] = {
     "jsonl": lambda uri: JsonLinesSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
     "csv": lambda uri: CsvSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
     "frames": lambda uri: FrameCsvSink(*_rotated(uri)),
+    "shapes": lambda uri: ShapeCsvSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
     "segments": lambda uri: SegmentCsvSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
     "masks": lambda uri: MaskSink(uri.folder(), **uri.options()),
     "overlays": lambda uri: OverlaySink(uri.folder(), **uri.options()),
@@ -76,8 +83,10 @@ def open_sinks(
     masks: bool = True,
     overlays: bool = True,
     belt: bool = False,
+    shapes: bool = False,
 ) -> list[Sink]:
-    """The usual sinks, into `folder`, which is made; with `belt` those of a run over a belt.
+    """The usual sinks, into `folder`, which is made; with `belt` those of a run over a belt, with
+    `shapes` the shapes of the particles.
 
     Raises:
         BadArgumentError: `folder` is not empty or not a folder.
@@ -89,6 +98,8 @@ def open_sinks(
         JsonLinesSink(folder / "particles.jsonl", mm_per_pixel=mm_per_pixel),
         CsvSink(folder / "particles.csv", mm_per_pixel=mm_per_pixel),
     ]
+    if shapes:
+        sinks.append(ShapeCsvSink(folder / "shapes.csv", mm_per_pixel=mm_per_pixel))
     if belt:
         sinks.append(SegmentCsvSink(folder / "segments.csv", mm_per_pixel=mm_per_pixel))
     if masks:

@@ -1,4 +1,4 @@
-"""Records as text: a row per particle (JSON Lines or CSV), per frame or per segment of a belt."""
+"""Records as text: a row per particle or its shape, per frame or per segment of a belt."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edge.errors import BadArgumentError, printable
 from edge.files import sync
 from edge.frame import Frame, SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
+from edge.shapes import SHAPE_COLUMNS, SHAPE_MM_COLUMNS, measure_shapes
 from edge.sinks.rotation import NEVER, Rotation, part
 from edge.sinks.sink import Sink
 
@@ -106,6 +107,35 @@ class FrameCsvSink(Sink):
             "source": frame.source,
         }
         self._table.append([row | more])
+
+
+class ShapeCsvSink(Sink):
+    """A row per particle with its size, outline, colour and shape class, as `Shape.record`."""
+
+    def __init__(
+        self, path: Path, rotation: Rotation = NEVER, mm_per_pixel: float | None = None
+    ) -> None:
+        self.name = path.name
+        self._mm_per_pixel = mm_per_pixel
+        mm_columns = () if mm_per_pixel is None else SHAPE_MM_COLUMNS
+        self._table = _Table(path, ("frame", "source", "id", *SHAPE_COLUMNS, *mm_columns), rotation)
+
+    def write(self, result: Result) -> None:
+        """As `Sink.write`."""
+        strip = isinstance(result, BeltResult)
+        shapes = measure_shapes(result.mask, result.frame.image, strip=strip)
+        rows = result.records(self._mm_per_pixel)
+        self._table.append(
+            {
+                **{column: row[column] for column in ("frame", "source", "id")},
+                **shape.record(row.get("mm_per_pixel")),
+            }
+            for shape, row in zip(shapes, rows, strict=True)
+        )
+
+    def close(self) -> None:
+        """As `Sink.close`."""
+        self._table.close()
 
 
 class SegmentCsvSink(Sink):

@@ -267,6 +267,18 @@ def test_edge_run_belt(photos: Path, tmp_path: Path) -> None:
     assert json.loads((out / "summary.json").read_text())["particles"] == len(rows)
     assert "particles_per_m2" in (out / "segments.csv").read_text()
 
+    words = ["report", str(out), "--out", str(tmp_path / "report"), "--no-xlsx"]
+    done = CliRunner().invoke(edge_run, words)
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "report/repeats.csv").open(encoding="utf-8-sig") as file:
+        (repeat,) = csv.DictReader(file)  # a belt is one repeat, whatever its chunks
+    with (out / "segments.csv").open() as file:
+        area_px = sum((int(s["end_px"]) - int(s["begin_px"])) * int(s["width_px"])
+                      for s in csv.DictReader(file))  # fmt: skip
+    assert int(repeat["particles"]) == len(rows)
+    assert float(repeat["area_cm2"]) == pytest.approx(area_px * 0.05**2 / 100, rel=1e-3)
+    assert "by position on the belt" in (tmp_path / "report/report.html").read_text("utf-8")
+
 
 @pytest.mark.parametrize(
     ("words", "message"),
