@@ -77,7 +77,7 @@ def test_every_page_is_a_frame(suffix: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_says_what_it_does_not_read(tmp_path: Path) -> None:
-    for name in ("a.HEIC", "b.heic", "c.dng", "d.mp4", "notes", ".DS_Store", "Thumbs.db"):
+    for name in ("a.DNG", "b.cr2", "c.dng", "d.mp4", "notes", ".DS_Store", "Thumbs.db"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "sub").mkdir()
     cv2.imwrite(str(tmp_path / "z.png"), grey(9))
@@ -86,7 +86,7 @@ def test_a_folder_says_what_it_does_not_read(tmp_path: Path) -> None:
     assert delivered(source) == [(0, "z.png")]
     assert len(source.problems) == 1
     assert source.problems[0].startswith(
-        "not read: 1 .HEIC, 1 .dng, 1 .heic, 1 .mp4, 1 folder, 1 other (kinds read: .bmp, "
+        "not read: 1 .DNG, 1 .cr2, 1 .dng, 1 .mp4, 1 folder, 1 other (kinds read: .bmp, "
     )
     assert delivered(open_source(f"glob:{tmp_path}/*.png")) == [(0, "z.png")]
     assert delivered(open_source(f"{tmp_path}/**/z*")) == [(0, "z.png")]
