@@ -54,17 +54,17 @@ class Entry:
             if not segmentation:
                 raise EdgeError(f"{where} has no segmentation; a box alone is no mask")
             if isinstance(segmentation, dict):
-                canvas.draw(runs=_runs(segmentation, self.shape, where))
+                canvas.draw(runs=runs_of(segmentation, self.shape, where))
             else:
-                canvas.draw(_rings(segmentation, self.shape, where))
+                canvas.draw(rings_of(segmentation, self.shape, where))
         objects = canvas.objects
         if turned:
             objects = np.asarray(upright(objects, turn), np.int32)
         return Mask((objects > 0).astype(np.uint8), objects, self.notes)
 
 
-def _runs(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> list[int]:
-    """Of a run-length code.
+def runs_of(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> list[int]:
+    """The runs of a run-length code, column by column.
 
     Not by pycocotools: where the runs end too early it leaves the rest as the memory was.
     """
@@ -80,7 +80,7 @@ def _runs(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> l
     return runs
 
 
-def _rings(segmentation: Any, shape: tuple[int, int], where: str) -> list[NDArray[np.float64]]:
+def rings_of(segmentation: Any, shape: tuple[int, int], where: str) -> list[NDArray[np.float64]]:
     """Polygons that pycocotools can take: it crashes on some others, or draws their box."""
     try:
         polygons = [np.asarray(points, np.float64) for points in segmentation]

@@ -29,7 +29,7 @@ WHITES = (255, 65535, 0xFFFFFF)
 CLASSES = 8
 
 INVERTED = (
-    "more than half of the mask is particle; if it is inverted (particles black on white), invert "
+    "INVERTED? More than half of the mask is particle; where particles are black on white, invert "
     "it, in ImageJ by Edit > Invert"
 )
 Objects = NDArray[np.int32]

@@ -63,7 +63,7 @@ class PointSample:
 
 
 def read_points(path: Path) -> dict[str, PointLabels]:
-    """The points of each photo that has any, by file name.
+    """The points of each photo that has any, by the file name that the file gives.
 
     Args:
         path: .csv with columns file, x, y and optionally ignore (0 or 1), or .json of COCO
@@ -164,7 +164,10 @@ def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[Point
     for name, points in sorted(labels.items()):
         path = known.find(name)
         if path is None:
-            raise EdgeError(f"{name}: has points but is not, or is more than once, in {folder}")
+            raise EdgeError(
+                f"{name}: has points but is not in {folder}, or more than once; name it by its "
+                f"folder, too"
+            )
         if path in by_file:
             raise EdgeError(f"{name}: is {path}, as another name with points is; keep one")
         by_file[path] = points
