@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -26,11 +27,14 @@ from edge.sources.images import nested_image_files, read_image
 from train.data.coco import check_classes, several_classes
 from train.data.formats import FORMATS, Format
 from train.data.formats.labels import NO_RING, PhotoLabels, Shape, Skipped
-from train.data.mask import IGNORED, read_mask
+from train.data.mask import IGNORED, VOID_ABOVE, read_mask
 from train.data.outline import Canvas, runs_of_mask
 from train.data.photo_names import PhotoFiles, place_in
 
 MASK_ENDING = ".png"
+# File, x, y, and whether it is ignored.
+Row = tuple[str, float, float, int]
+Numbers = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ class _Import:
         known = PhotoFiles(photos)
         used = {photo.mask for photo in labels if photo.mask}
         self._out.mkdir(parents=True)
-        rows: list[tuple[str, float, float, int]] = []
+        rows: list[Row] = []
+        matched: list[tuple[PhotoLabels, Path]] = []
         for photo in labels:
             path = next(filter(None, map(known.find, photo.names)), None)
             if path is None:
@@ -145,15 +150,19 @@ class _Import:
                     f"by --images",
                     photo.names[-1],
                 )
-                continue
-            used.add(path)
+            else:
+                matched.append((photo, path))
+        used |= {path for _, path in matched}
+        unused = [p for p in photos if p not in used and not _is_mask(p, self._photos)]
+        if matched:
+            self._photos = Path(os.path.commonpath([path.parent for _, path in matched]))
+        for photo, path in matched:
             try:
                 rows += self._photo(photo, path, points)
             except EdgeError as error:
                 self._skipped.add(str(error), path.name)
-        for path in photos:
-            if path not in used and not _mask_folder(path, self._photos):
-                self._skipped.add("has no labels", path.name)
+        for path in unused:
+            self._skipped.add("has no labels", path.name)
         if not self._written:
             reasons = "; ".join(self._skipped.describe()[:3])
             raise EdgeError(f"{self._source}: no photo with labels could be read ({reasons})")
@@ -179,9 +188,7 @@ class _Import:
         names = ", ".join(form.NAME for form in FORMATS)
         raise BadArgumentError(f"{self._source}: holds no labels of a known kind ({names})")
 
-    def _photo(
-        self, photo: PhotoLabels, path: Path, points: bool
-    ) -> list[tuple[str, float, float, int]]:
+    def _photo(self, photo: PhotoLabels, path: Path, points: bool) -> list[Row]:
         """Write one photo with its mask; its points, where labels are points.
 
         Raises:
@@ -197,8 +204,8 @@ class _Import:
         if left := len(photo.shapes) - len(shapes):
             self._skipped.add(f"{left} labels of classes that were not chosen", path.name)
         read: Counter[str]
-        rows: list[tuple[str, float, float, int]] = []
-        mask: NDArray[np.uint16] | None = None
+        rows: list[Row] = []
+        mask: Numbers | None = None
         if photo.mask:
             mask, read = self._of_file(photo.mask, path, (height, width))
         elif points:
@@ -219,7 +226,7 @@ class _Import:
 
     def _of_file(
         self, file: Path, photo: Path, size_hw: tuple[int, int]
-    ) -> tuple[NDArray[np.uint16], Counter[str]]:
+    ) -> tuple[Numbers, Counter[str]]:
         mask = read_mask(file, size_hw, file_orientation(photo))
         for note in mask.notes:
             self._notes.add(note, file.name)
@@ -231,7 +238,7 @@ class _Import:
 
     def _drawn(
         self, photo: PhotoLabels, shapes: Sequence[Shape], path: Path, size_hw: tuple[int, int]
-    ) -> tuple[NDArray[np.uint16], Counter[str]]:
+    ) -> tuple[Numbers, Counter[str]]:
         size, turn = self._size(photo, path, size_hw)
         canvas, doubtful, read = Canvas(size), Canvas(size), Counter[str]()
         for shape in shapes:
@@ -250,11 +257,11 @@ class _Import:
             elif not shape.ignored:
                 read[shape.label] += 1
         mask = _numbered(canvas.objects, doubtful.objects > 0)
-        return np.asarray(upright(mask, turn), np.uint16), read
+        return np.asarray(upright(mask, turn), mask.dtype), read
 
     def _points(
         self, photo: PhotoLabels, shapes: Sequence[Shape], path: Path, size_hw: tuple[int, int]
-    ) -> tuple[list[tuple[str, float, float, int]], Counter[str]]:
+    ) -> tuple[list[Row], Counter[str]]:
         size, turn = self._size(photo, path, size_hw)
         rows, read = [], Counter[str]()
         file = path.relative_to(self._photos).as_posix()
@@ -285,8 +292,8 @@ class _Import:
         assert photo.size_hw
         height, width = photo.size_hw
         raise EdgeError(
-            f"was labelled as {width}x{height} px and is {size_hw[1]}x{size_hw[0]}; give the photos "
-            f"that were labelled by --images"
+            f"was labelled as {width}x{height} px and is {size_hw[1]}x{size_hw[0]}; name the "
+            f"folder with the photos that were labelled by --images"
         )
 
     def _bring(self, path: Path, target: Path) -> None:
@@ -297,7 +304,7 @@ class _Import:
                 return
         shutil.copyfile(path, target)
 
-    def _write_points(self, rows: Sequence[tuple[str, float, float, int]]) -> None:
+    def _write_points(self, rows: Sequence[Row]) -> None:
         with (self._out / "points.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("file", "x", "y", "ignore"))
@@ -308,15 +315,17 @@ def _has_area(photo: PhotoLabels) -> bool:
     return any(shape.point is None and not shape.ignored for shape in photo.shapes)
 
 
-def _numbered(
-    objects: NDArray[np.signedinteger], doubtful: NDArray[np.bool_]
-) -> NDArray[np.uint16]:
-    """Numbers from 1 as a mask file keeps them. What is doubtful is left out as background, since
-    a file of numbers has none for it."""
-    numbers = np.where(doubtful, 0, objects)
-    if numbers.max() > np.iinfo(np.uint16).max:
-        return np.asarray((numbers > 0) * np.uint16(65535), np.uint16)
-    return numbers.astype(np.uint16)
+def _numbered(objects: NDArray[np.int32], doubtful: NDArray[np.bool_]) -> Numbers:
+    """Numbers from 1 as a mask file keeps them: of 16 bits; or of 8 where 255 says what is
+    doubtful, and all objects have one number if they are many."""
+    there = (objects > 0) & ~doubtful
+    highest = int(objects.max())
+    if doubtful.any() and there.any():
+        few = np.where(there, objects if highest <= VOID_ABOVE else 1, 0)
+        return np.where(doubtful, IGNORED, few).astype(np.uint8)
+    if highest > np.iinfo(np.uint16).max:
+        return np.asarray(there * np.uint16(65535), np.uint16)
+    return np.where(there, objects, 0).astype(np.uint16)
 
 
 def _placed(
@@ -339,7 +348,7 @@ def _turned(point: tuple[float, float], size: tuple[int, int], turn: int) -> tup
             8: (y, width - x)}[turn]  # fmt: skip
 
 
-def _mask_folder(path: Path, photos: Path) -> bool:
+def _is_mask(path: Path, photos: Path) -> bool:
     """Whether a file lies in a folder of masks beside that of the photos, as those of VOC do."""
     return any("mask" in part.lower() or "segmentation" in part.lower()
                for part in path.relative_to(photos).parts[:-1])  # fmt: skip

@@ -22,10 +22,14 @@ def place_in(folder: Path, path: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def photo_of_mask(mask: str, photos: Container[str]) -> str | None:
+def photo_of_mask(mask: str, photos: Container[str], *, beside: bool = False) -> str | None:
     """Which of `photos`, places in a folder, a mask at such a place is of: that of the same place,
-    or of the place without what tools append."""
-    if mask in photos:
+    or of the place without what tools append.
+
+    Args:
+        beside: whether masks lie among the photos, where each has a name of its own.
+    """
+    if mask in photos and not beside:
         return mask
     lower = mask.lower()
     for suffix in MASK_SUFFIXES:

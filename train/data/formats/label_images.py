@@ -19,15 +19,14 @@ MASK_FOLDERS = (
 
 
 def find(source: Path) -> list[Path]:
-    """The masks: in a folder of their own beside that of the photos, or with a name of theirs."""
-    return [mask for _, mask in _pairs(source)] if source.is_dir() else []
+    """The folder itself, where it has masks in a folder beside the photos, or among them with a
+    name of their own."""
+    return [source] if source.is_dir() and _pairs(source) else []
 
 
 def read(files: list[Path], skipped: Skipped) -> Iterator[PhotoLabels]:
     """The photo of each mask."""
-    folder = files[0].parent
-    while folder.name.lower() in MASK_FOLDERS or not (pairs := _pairs(folder)):
-        folder = folder.parent
+    pairs = _pairs(files[0])
     masks = defaultdict[Path, list[Path]](list)
     for photo, mask in pairs:
         masks[photo].append(mask)
@@ -52,7 +51,7 @@ def _pairs(source: Path) -> list[tuple[Path, Path]]:
         photos = {name: path for name, path in photos.items() if mask_folder not in path.parents}
     found = []
     for name, mask in masks.items():
-        of = photo_of_mask(name, photos)
-        if of is not None and (apart or of != name):
+        of = photo_of_mask(name, photos, beside=not apart)
+        if of is not None:
             found.append((photos[of], mask))
     return found

@@ -76,9 +76,9 @@ def _shapes(
             colour = int(found[counts.argmax()])
             label = names.get(colour, f"#{colour:06x}")
         yield Shape(label, mask=pixels, corner=(left, top))
-    rows, columns = np.nonzero(mask.pixels == IGNORED)
-    if len(rows):
-        yield Shape(mask=mask.pixels == IGNORED, ignored=True)
+    void = mask.pixels == IGNORED
+    if void.any():
+        yield Shape(mask=void, ignored=True)
 
 
 def boxes(objects: NDArray[np.int32]) -> dict[int, tuple[int, int, int, int]]:
@@ -97,14 +97,28 @@ def boxes(objects: NDArray[np.int32]) -> dict[int, tuple[int, int, int, int]]:
 
 
 def _names(folder: Path) -> dict[int, str]:
-    """Classes by colour, of labelmap.txt as CVAT and Datumaro write it: name:r,g,b:parts:actions."""
+    """Classes by colour, of the lines name:r,g,b:parts:actions of labelmap.txt, as CVAT and
+    Datumaro write it."""
     places = (folder / "labelmap.txt", folder.parent / "labelmap.txt")
     path = next((place for place in places if place.is_file()), None)
+    lines = path.read_text(encoding="utf-8").splitlines() if path else []
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path else ():
+    for number, line in enumerate(line for line in lines if not line.startswith("#")):
         name, _, rest = line.partition(":")
         parts = rest.split(":")[0].split(",")
         if len(parts) == 3 and all(part.strip().isdigit() for part in parts):
             red, green, blue = map(int, parts)
             found[red << 16 | green << 8 | blue] = name
+        else:
+            found[_palette(number)] = name
     return found
+
+
+def _palette(number: int) -> int:
+    """0xRRGGBB of a class in VOC's palette: its bits by threes, the lowest to the highest bits."""
+    colour = 0
+    for place in range(8):
+        for channel in range(3):
+            bit = number >> 3 * place + channel & 1
+            colour |= bit << 7 - place + 8 * (2 - channel)
+    return colour
