@@ -160,7 +160,7 @@ def object_counts(
     if labels.dtype == np.uint8:
         true_count, true_objects = cv2.connectedComponents(labels)
     else:
-        true_count = 1 + np.count_nonzero(np.bincount(labels.ravel())[1:])
+        true_count = 1 + int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
         true_objects = labels
     predicted_count, predicted_objects = cv2.connectedComponents(predicted)
     tp = _objects_on(true_objects, _grown(predicted, tolerance))

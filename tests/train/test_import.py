@@ -5,8 +5,8 @@ label_studio.json: its brush   label-studio-converter 0.0.59
 labelme   LabelMe 6.3    yolo   supervision 0.31    imagej   tifffile 2026.3 (imagej=True)
 
 via.json and the tasks around the brush follow the published descriptions. All say the same of
-photos of 48x32 px: a.jpg has two plastics of 4x4 and 3x4 px that touch, and a stone of 4x5 px; b.jpg
-is labelled, and has nothing.
+photos of 48x32 px: a.jpg has two plastics of 4x4 and 3x4 px that touch, and a stone of 4x5 px;
+b.jpg is labelled, and has nothing.
 """
 
 import csv

@@ -17,7 +17,7 @@ def test_points_of_a_csv_by_file(tmp_path: Path) -> None:
     assert found["a.png"].ignored.tolist() == [[3, 4]]
     assert found["b.png"].points.tolist() == [[5, 6]]
     path.write_text("y,x,file\n2,1,a.png\n")  # in any order, ignore left out
-    assert read_points(path)["images/a.png"].points.tolist() == [[1, 2]]
+    assert read_points(path)["a.png"].points.tolist() == [[1, 2]]
 
 
 def test_points_of_coco_keypoints(tmp_path: Path) -> None:

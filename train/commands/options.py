@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from train.fit import Settings
 
 
-class Names(click.ParamType):
+class Names(click.ParamType):  # type: ignore[type-arg]
     """Names with commas between them, as a tuple."""
 
     name = "name,name"

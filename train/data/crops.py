@@ -86,7 +86,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def position(self, number: int, place: int) -> tuple[int, int]:
         """(y, x) of such a place in a photo."""
-        return divmod(place, self._samples[number][1].shape[1])
+        y, x = divmod(place, int(self._samples[number][1].shape[1]))
+        return y, x
 
     def sample_hw(self, number: int) -> tuple[int, int]:
         """Height and width of a photo with its padding."""

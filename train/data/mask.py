@@ -102,12 +102,14 @@ def _numbers(values: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str,
 
 def _packed(values: NDArray[Any]) -> NDArray[Any]:
     """Colours (H,W,3), blue first, as a number each; greys as their value."""
-    blue, green, red = (values[..., channel] for channel in range(3))
+    blue, green, red = values[..., 0], values[..., 1], values[..., 2]
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return blue
     bits = 8 * values.dtype.itemsize
     wide = np.int32 if bits == 8 else np.int64
-    return blue.astype(wide) | green.astype(wide) << bits | red.astype(wide) << 2 * bits
+    return np.asarray(
+        blue.astype(wide) | green.astype(wide) << bits | red.astype(wide) << 2 * bits, wide
+    )
 
 
 def _transparent(
@@ -202,7 +204,8 @@ class _Regions:
             self._count += count - 1
             by_value.append((r, c, found, count - 1))
         self.graded = small * 2 > self._count
-        one_each = self._count <= 1.5 * len(sizes)
+        # An object of several parts keeps its one number; a class has many.
+        one_each = self._count <= 1.2 * len(sizes)
         first = 1
         for r, c, found, count in by_value:
             self.objects[r, c] = first if one_each else found - 1 + first
@@ -215,7 +218,7 @@ class _Regions:
 
     def are_labels(self, values: int) -> bool:
         """Whether the numbers are of objects or classes, and not the greys of soft edges."""
-        return not self.graded and (self._one_each or values <= CLASSES)
+        return not self.graded and (self._count <= 1.5 * values or values <= CLASSES)
 
 
 def _touching(numbers: NDArray[Any]) -> NDArray[np.bool_]:

@@ -94,7 +94,8 @@ def runs_of_mask(mask: NDArray[np.bool_]) -> list[int]:
     """The runs of a mask (H,W), column by column."""
     flat = np.concatenate([[False], mask.T.ravel(), [False]])
     edges = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(edges, prepend=0, append=mask.size).tolist()
+    runs: list[int] = np.diff(edges, prepend=0, append=mask.size).tolist()
+    return runs
 
 
 def _runs_of(ring: Ring, shape: tuple[int, int]) -> list[int]:

@@ -79,8 +79,9 @@ def _shapes(kind: str, raw: dict[str, Any]) -> list[Shape]:
             outline = ring(points)
             return [] if outline is None else [Shape(label, (outline,))]
         case "circle":  # its centre, and a point on it
-            radius = float(np.hypot(*(points[1] - points[0])))
-            return [Shape(label, (ellipse(*points[0], radius, radius),))]
+            (x, y), (ex, ey) = points.tolist()
+            radius = float(np.hypot(ex - x, ey - y))
+            return [Shape(label, (ellipse(x, y, radius, radius),))]
         case "point" | "points":
             return [Shape(label, point=(float(x), float(y))) for x, y in points]
         case "mask":
