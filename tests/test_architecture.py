@@ -13,8 +13,8 @@ ORDER = ("edge", "train", "export", "bench")
 # What edge may import anywhere, and what only inside a function or backend that uses it.
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
 EDGE_WHERE_USED = EDGE_AT_TOP | {
-    "av", "cuda", "genicam", "harvesters", "onnxruntime", "paho", "pillow_heif", "prometheus_client",
-    "pycuda", "pynvml", "supervision",
+    "av", "cuda", "genicam", "harvesters", "onnxruntime", "paho", "pillow_heif",
+    "prometheus_client", "pycuda", "pynvml", "supervision",
 }  # fmt: skip
 # edge/server is imported where a page is served, and only there.
 EDGE_SERVER = {"starlette", "uvicorn"}

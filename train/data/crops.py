@@ -55,16 +55,19 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, window: Window) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles
         and `IGNORED` where that is doubtful."""
-        height, width = self.side_hw
-        rows = slice(window.top, window.top + height)
-        columns = slice(window.left, window.left + width)
-        image, mask = (part[rows, columns] for part in self._samples[window.sample])
-        below, right = height - mask.shape[0], width - mask.shape[1]
-        if below or right:
-            border = (0, below, 0, right, cv2.BORDER_CONSTANT)
-            image = np.asarray(cv2.copyMakeBorder(image, *border, value=self._fill), np.uint8)
-            mask = np.asarray(cv2.copyMakeBorder(mask, *border, value=0), np.uint8)
+        image, mask = (self._part(window, part) for part in self._samples[window.sample])
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)[None]
+
+    def _part(self, window: Window, whole: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A crop of an image or mask, padded."""
+        height, width = self.side_hw
+        part = whole[window.top : window.top + height, window.left : window.left + width]
+        below, right = height - part.shape[0], width - part.shape[1]
+        if not (below or right):
+            return part
+        fill = self._fill if whole.ndim == 3 else 0
+        padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=fill)
+        return np.asarray(padded, np.uint8)
 
     def __len__(self) -> int:
         """Crops of an epoch."""
@@ -76,9 +79,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def prior(self) -> float:
         """Fraction of particle pixels in the grid's crops."""
-        return float(
-            np.mean([(self[window][1] == 1).float().mean().item() for window in self.grid])
-        )
+        masks = (self._part(window, self._samples[window.sample][1]) for window in self.grid)
+        return float(np.mean([(torch.from_numpy(m) == 1).float().mean().item() for m in masks]))
 
     def particles(self) -> list[NDArray[np.uint32]]:
         """The places of particle pixels (n,) in each photo, y * width + x."""

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ from train.data.photo_names import PhotoFiles, place_in
 MASK_ENDING = ".png"
 # File, x, y, and whether it is ignored.
 Row = tuple[str, float, float, int]
-Numbers = NDArray[np.uint8] | NDArray[np.uint16]
+Numbers = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)

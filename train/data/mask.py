@@ -106,10 +106,11 @@ def _packed(values: NDArray[Any]) -> NDArray[Any]:
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return blue
     bits = 8 * values.dtype.itemsize
-    wide = np.int32 if bits == 8 else np.int64
-    return np.asarray(
-        blue.astype(wide) | green.astype(wide) << bits | red.astype(wide) << 2 * bits, wide
-    )
+    wide: type[np.signedinteger[Any]] = np.int32 if bits == 8 else np.int64
+    packed: NDArray[Any] = blue.astype(wide)
+    packed |= green.astype(wide) << bits
+    packed |= red.astype(wide) << 2 * bits
+    return packed
 
 
 def _transparent(
