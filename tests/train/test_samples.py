@@ -187,6 +187,25 @@ def test_a_mask_that_is_not_plain_says_what_to_change(
         find_samples(tmp_path)[0].load()
 
 
+def test_numbers_of_many_touching_objects_are_told_from_soft_edges(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png", (200, 200, 3))
+    rng = np.random.default_rng(0)
+    numbers = np.zeros((200, 200), np.uint8)
+    for number, at in enumerate(rng.integers(6, 194, (150, 2)).tolist(), 1):
+        cv2.circle(numbers, at, int(rng.integers(1, 6)), number, -1)
+    write_mask(tmp_path / "masks/a.png", numbers)
+    (paths,) = find_samples(tmp_path)
+    sample = paths.load()
+    assert len(np.unique(sample.labels)) == len(np.unique(numbers)) > 130
+    white = (numbers > 0).astype(np.uint8) * 255
+    small = cv2.resize(white, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imdecode(cv2.imencode(".jpg", white)[1], cv2.IMREAD_GRAYSCALE)
+    for soft in (cv2.GaussianBlur(white, (0, 0), 3), cv2.resize(small, (200, 200)), jpeg):
+        write_mask(tmp_path / "masks/a.png", np.asarray(soft))
+        with pytest.raises(EdgeError, match="others on soft edges"):
+            paths.load()
+
+
 def test_an_inverted_mask_is_said(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     write_mask(tmp_path / "masks/a.png", 255 - particles())
@@ -236,6 +255,14 @@ def test_classes_of_coco_are_chosen_or_said(tmp_path: Path) -> None:
     assert (both.mask.sum(), chosen.mask.sum(), chosen.notes) == (13, 12, ())
     with pytest.raises(EdgeError, match="has no class glass; its classes are plastic, stone"):
         find_samples(tmp_path, ["glass"])
+
+
+def test_a_ring_inside_another_is_a_hole(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    inner, beside = [11, 6, 13, 6, 13, 7, 11, 7], [13, 5, 16, 5, 16, 8, 13, 8]
+    write_coco(tmp_path / "annotations.json", [annotation([BOX, inner, beside])])
+    mask = find_samples(tmp_path)[0].load().mask
+    assert (mask.sum(), mask[6, 11:13].sum()) == (12 + 6 - 2, 0)
 
 
 def test_objects_of_coco_that_touch_stay_apart(tmp_path: Path) -> None:

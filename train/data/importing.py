@@ -29,7 +29,7 @@ from train.data.coco import check_classes, several_classes
 from train.data.formats import FORMATS, Format
 from train.data.formats.labels import NO_RING, PhotoLabels, Shape, Skipped
 from train.data.mask import IGNORED, VOID_ABOVE, read_mask
-from train.data.outline import Canvas, runs_of_mask
+from train.data.outline import Canvas
 from train.data.photo_names import PhotoFiles, place_in
 
 MASK_ENDING = ".png"
@@ -248,12 +248,15 @@ class _Import:
                 continue
             scale = np.array(size[::-1]) if photo.relative else np.ones(2)
             rings = [np.clip(ring * scale, 0, size[::-1]) for ring in shape.rings]
-            runs: Sequence[int] = shape.runs
-            if shape.mask is not None:
-                runs = runs_of_mask(_placed(shape.mask, shape.corner, size))
-            if runs and sum(runs) != size[0] * size[1]:
+            target = doubtful if shape.ignored else canvas
+            if shape.runs and sum(shape.runs) != size[0] * size[1]:
                 self._skipped.add(NO_RING, path.name)
-            elif not (doubtful if shape.ignored else canvas).draw(rings, runs, holes=shape.holes):
+                continue
+            if shape.mask is not None:
+                drawn = target.fill(shape.mask, *shape.corner)
+            else:
+                drawn = target.draw(rings, shape.runs)
+            if not drawn:
                 self._skipped.add("a label that covers no pixel", path.name)
             elif not shape.ignored:
                 read[shape.label] += 1
@@ -327,19 +330,6 @@ def _numbered(objects: NDArray[np.int32], doubtful: NDArray[np.bool_]) -> Number
     if highest > np.iinfo(np.uint16).max:
         return np.asarray(there * np.uint16(65535), np.uint16)
     return np.where(there, objects, 0).astype(np.uint16)
-
-
-def _placed(
-    mask: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Pixels on a photo (H,W); what lies beyond its edges is cut off."""
-    whole = np.zeros(size, np.bool_)
-    left, top = corner
-    part = mask[max(0, -top) :, max(0, -left) :]
-    top, left = max(0, top), max(0, left)
-    part = part[: max(0, size[0] - top), : max(0, size[1] - left)]
-    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return whole
 
 
 def _turned(point: tuple[float, float], size: tuple[int, int], turn: int) -> tuple[float, float]:

@@ -7,7 +7,6 @@ Coordinates are px from the top left corner of the photo, so that the first pixe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,27 +33,38 @@ class Canvas:
         height, width = self.shape
         return np.ascontiguousarray(self._flat.reshape(width, height).T)
 
-    def draw(
-        self, rings: Sequence[Ring] = (), runs: Sequence[int] = (), *, holes: bool = False
-    ) -> bool:
+    def draw(self, rings: Sequence[Ring] = (), runs: Sequence[int] = ()) -> bool:
         """One object: the area of all `rings` (n,2) and of `runs`; False where it has no pixel.
+
+        A ring that lies inside another one is a hole in it.
 
         Args:
             runs: lengths of alternating 0 and 1, column by column, H * W together.
-            holes: whether a ring inside another one is cut out of it.
         """
-        covered = [_spans(_runs_of(ring, self.shape)) for ring in rings]
+        covered = [_pixels(_runs_of(ring, self.shape)) for ring in rings]
+        holes = [part for part in covered if _is_hole(part, covered)] if len(rings) > 1 else []
+        areas = [part for part in covered if not any(part is hole for hole in holes)]
         if runs:
-            covered.append(_spans(runs))
-        if holes and len(covered) > 1:
-            covered = [_odd(covered)]
-        number, drawn = self.count + 1, False
-        for spans in covered:
-            for start, end in spans:
-                self._flat[start:end] = number
-                drawn = True
-        self.count += drawn
-        return drawn
+            areas.append(_pixels(runs))
+        pixels = np.concatenate([np.empty(0, np.int64), *areas])
+        if holes:
+            pixels = np.setdiff1d(pixels, np.concatenate(holes))
+        return self._number(pixels)
+
+    def fill(self, mask: NDArray[np.bool_], left: int = 0, top: int = 0) -> bool:
+        """One object: a mask (h,w) that lies there; False where no pixel of it is on the photo."""
+        rows, columns = np.nonzero(mask)
+        rows, columns = rows + top, columns + left
+        height, width = self.shape
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        return self._number(columns[inside] * height + rows[inside])
+
+    def _number(self, pixels: NDArray[np.int64]) -> bool:
+        if not pixels.size:
+            return False
+        self.count += 1
+        self._flat[pixels] = self.count
+        return True
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> Ring:
@@ -90,26 +100,19 @@ def decode_runs(code: str) -> list[int]:
     return runs
 
 
-def runs_of_mask(mask: NDArray[np.bool_]) -> list[int]:
-    """The runs of a mask (H,W), column by column."""
-    flat = np.concatenate([[False], mask.T.ravel(), [False]])
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    runs: list[int] = np.diff(edges, prepend=0, append=mask.size).tolist()
-    return runs
-
-
 def _runs_of(ring: Ring, shape: tuple[int, int]) -> list[int]:
     (code,) = coco.frPyObjects([ring.ravel().tolist()], *shape)
     return decode_runs(code["counts"].decode())
 
 
-def _spans(runs: Sequence[int]) -> list[tuple[int, int]]:
-    """(start, end) of the runs of 1."""
+def _pixels(runs: Sequence[int]) -> NDArray[np.int64]:
+    """The places of the runs of 1, column by column."""
     ends = np.cumsum(runs)
-    return [(int(a), int(b)) for a, b in zip(ends[::2], ends[1::2], strict=False) if b > a]
+    spans = [np.arange(a, b) for a, b in zip(ends[::2], ends[1::2], strict=False)]
+    return np.concatenate([np.empty(0, np.int64), *spans])
 
 
-def _odd(covered: Sequence[list[tuple[int, int]]]) -> list[tuple[int, int]]:
-    """What an odd number of areas covers."""
-    edges = sorted(edge for spans in covered for span in spans for edge in span)
-    return [(a, b) for i, (a, b) in enumerate(pairwise(edges)) if i % 2 == 0 and b > a]
+def _is_hole(part: NDArray[np.int64], others: Sequence[NDArray[np.int64]]) -> bool:
+    """Whether all of a part is in a larger one."""
+    larger = [other for other in others if other.size > part.size > 0]
+    return any(np.isin(part, other).all() for other in larger)

@@ -24,11 +24,10 @@ class Shape:
     Coordinates are px from the photo's top left corner; the first pixel's centre is (0.5, 0.5).
 
     Attributes:
-        rings: outlines (n,2) as (x, y), whose areas together are the object.
+        rings: outlines (n,2) as (x, y), whose areas together are the object; see `Canvas.draw`.
         runs: lengths of alternating 0 and 1 over the photo, column by column.
         mask, corner: pixels (h,w) bool, and where they lie: (left, top).
         point: (x, y) of an object that is only marked.
-        holes: whether a ring inside another one is cut out of it.
         ignored: whether it is doubtful that a particle is there.
     """
 
@@ -38,7 +37,6 @@ class Shape:
     mask: NDArray[np.bool_] | None = None
     corner: tuple[int, int] = (0, 0)
     point: tuple[float, float] | None = None
-    holes: bool = False
     ignored: bool = False
 
 

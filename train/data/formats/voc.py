@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
+from edge.sources.exif import file_orientation, upright
 from edge.sources.images import image_data, nested_image_files, read_image
 from train.data.formats.labels import PhotoLabels, Shape, Skipped
 from train.data.mask import IGNORED, Mask, read_mask
@@ -41,8 +42,11 @@ def read(files: list[Path], skipped: Skipped) -> Iterator[PhotoLabels]:
                 continue
             shape = read_image(photo).shape[:2]
             try:
-                mask = read_mask(path, shape)
+                turn = file_orientation(photo)
+                mask = read_mask(path, shape, turn)
                 colours = _colours(classes) if classes else None
+                if colours is not None and colours.shape != shape:
+                    colours = np.asarray(upright(colours, turn), np.int32)
             except EdgeError as error:
                 skipped.add(str(error), photo.name)
                 continue
