@@ -151,8 +151,13 @@ def image_files(folder: Path) -> list[Path]:
 
 def nested_image_files(folder: Path) -> list[Path]:
     """Image files in `folder` and in the folders inside it, by their place in it."""
-    found = []
+    found: list[Path] = []
+    seen = set[str]()
     for place, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
         folders[:] = [name for name in folders if not is_system_file(Path(name))]
         found += [path for name in names if _is_image(path := Path(place, name))]
     return sorted(found)

@@ -86,7 +86,7 @@ def test_each_tool_gives_the_same_objects(name: str, tmp_path: Path) -> None:
     result = run(source, tmp_path / "no", *images, "--classes", "glass")
     assert result.exit_code == 1
     assert "has no class glass; its classes are plastic, stone" in result.output
-    assert not list((tmp_path / "no").iterdir())
+    assert not (tmp_path / "no").exists()
 
 
 def test_photos_are_linked_or_copied_and_a_full_folder_is_refused(tmp_path: Path) -> None:
@@ -161,6 +161,8 @@ def test_labels_of_pixels_as_stored_are_turned_with_the_photo(tmp_path: Path) ->
         ("x.xml", "<annotations><track/></annotations>", "is of a video"),
         ("x.xml", "<annotations><image", "not XML"),
         ("x.json", '{"images": [], "annotations": []}', "no photo with labels could be read"),
+        ("x.json", '[{"data": 3}]', "read as Label Studio, but is not what that is"),
+        ("x.json", '{"shapes": 3, "imagePath": "a.jpg"}', "read as LabelMe, but is not"),
     ],
 )
 def test_what_is_no_export_is_one_sentence(

@@ -100,6 +100,7 @@ def import_labels(
         raise BadArgumentError(f"{source}: no such file or folder")
     if source.suffix.lower() == ".zip":
         raise BadArgumentError(f"{source}: is an archive; unpack it, and name the folder")
+    there = data.is_dir()
     ensure_empty_directory(data)
     part = data.with_name(f".part-{data.name}")
     with contextlib.suppress(FileNotFoundError):
@@ -108,6 +109,11 @@ def import_labels(
         report = _Import(source, part, images, classes, copy).run()
         data.rmdir()
         part.rename(data)
+    except BaseException:
+        if not there:
+            with contextlib.suppress(FileNotFoundError):
+                data.rmdir()
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return report
@@ -128,7 +134,13 @@ class _Import:
 
     def run(self) -> ImportReport:
         form, files = self._format()
-        labels = list(form.read(files, self._skipped))
+        try:
+            labels = list(form.read(files, self._skipped))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise EdgeError(
+                f"{self._source}: read as {form.NAME}, but is not what that is "
+                f"({type(error).__name__}: {error}); export it again"
+            ) from error
         there = {shape.label for photo in labels for shape in photo.shapes}
         check_classes(self._classes, there, self._source)
         outlines = any(photo.mask or _has_area(photo) for photo in labels)

@@ -24,7 +24,7 @@ from train.data.samples import Sample
 # Held in memory, bytes.
 IN_MEMORY = 4 << 30
 # Of a file: photos share files, because systems allow a process about a thousand open ones.
-FILE_BYTES = 16 << 30
+FILE_BYTES = 4 << 30
 # Where Linux keeps large temporary files; /tmp is often memory.
 _LARGE = Path("/var/tmp")
 

@@ -40,8 +40,8 @@ def read(files: list[Path], skipped: Skipped) -> Iterator[PhotoLabels]:
             path = objects or classes
             if path is None:
                 continue
-            shape = read_image(photo).shape[:2]
             try:
+                shape = read_image(photo).shape[:2]
                 turn = file_orientation(photo)
                 mask = read_mask(path, shape, turn)
                 colours = _colours(classes) if classes else None
