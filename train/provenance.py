@@ -53,7 +53,7 @@ def content_sha256(samples: Iterable[Sample]) -> str:
     for sample in samples:
         digest.update(f"{sample.name}\0{sample.size_hw}\0".encode("utf-8", "surrogateescape"))
         for pixels in (sample.image, sample.mask):
-            digest.update(np.ascontiguousarray(pixels))
+            digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
