@@ -47,7 +47,8 @@ class PhotoErrors:
         return len(self.fp) + len(self.fn)
 
     def window(self, side: int) -> tuple[int, int, int, int]:
-        """(left, top, width, height), px, of the part of at most `side` with the most errors."""
+        """(left, top, width, height), px, of a part of at most `side` around the error that has the
+        most others near it."""
         height, width = self.sample.size_hw
         size = np.array([min(side, width), min(side, height)])
         places = np.concatenate([self.fp, self.fn])[:, :2]

@@ -48,13 +48,17 @@ def provenance(origin: Origin, samples: Iterable[Sample]) -> dict[str, Any]:
 
 
 def content_sha256(samples: Iterable[Sample]) -> str:
-    """SHA-256 over names, pixels and masks, in hexadecimal; the order of the photos counts."""
-    digest = hashlib.sha256()
+    """SHA-256 over names, pixels and masks, in hexadecimal; the order of the photos is none of it.
+
+    So runs of one folder have the same, however it was split in training and validation.
+    """
+    digests = []
     for sample in samples:
-        digest.update(f"{sample.name}\0{sample.size_hw}\0".encode("utf-8", "surrogateescape"))
+        digest = hashlib.sha256(f"{sample.name}\0{sample.size_hw}\0".encode("utf-8", "replace"))
         for pixels in (sample.image, sample.mask):
             digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def git_commit() -> str | None:

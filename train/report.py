@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
@@ -36,11 +36,11 @@ JPEG_QUALITY = 88
 # Points of a training curve that are drawn; more are averaged.
 DRAWN = 200
 
-# Blue, yellow and vermilion of Okabe and Ito, told apart by all kinds of colour vision; the shapes
-# tell them apart in print.
+# Blue and yellow of Okabe and Ito, and their vermilion made brighter: told apart by all kinds of
+# colour vision. In print the shapes tell them apart.
 CSS = """
 .compare td { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; vertical-align: top; }
-.compare td:first-child { min-width: 0; position: sticky; left: 0; background: var(--card); color: var(--faint); }
+.compare td:first-child { min-width: 6.5rem; overflow-wrap: normal; position: sticky; left: 0; background: var(--card); color: var(--faint); }
 .compare th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .chart .line.second { stroke: var(--second); stroke-dasharray: 5 3; }
 .chart .point { stroke-width: 2; }
@@ -185,7 +185,7 @@ def _facts(run: RunFolder) -> dict[str, str]:
         "batch": str(asked["batch"]),
         "crop": f"{asked['crop']} px",
         "seed": str(asked["seed"]),
-        "precision of numbers": asked["precision"],
+        "numeric precision": asked["precision"],
         "date": start.get("date") or "-",
         "command": start.get("command") or "-",
         "version": start.get("version") or "-",
@@ -214,7 +214,9 @@ def _scores(judged: Judged) -> dict[str, str]:
     row = judged.curve.operating_row
     total = row.total
 
-    def with_interval(score: Any) -> str:
+    def with_interval(score: Callable[[ObjectCounts], float]) -> str:
+        if len(row.counts) == 1:  # photos are drawn anew, so one gives none
+            return f"{score(total):.3f}"
         low, high = row.interval(score)
         return f"{score(total):.3f} ({low:.3f} to {high:.3f})"
 
@@ -264,8 +266,8 @@ def _accuracy(judged: Judged) -> list[str]:
     marked = (used.recall, used.precision)
     chart = lines([Line(points, marked=marked)], "Precision over recall", (0, 1), 1.0, "recall")
     note = (
-        f"Precision (upwards) over recall of objects, a point for each threshold; the dot is the "
-        f"run's own, {used.threshold:g}: recall {used.recall:.3f}, precision {used.precision:.3f}."
+        f"Precision (upwards) over recall of objects, as the threshold falls; the dot is the run's "
+        f"own, {used.threshold:g}: recall {used.recall:.3f}, precision {used.precision:.3f}."
     )
     charts = [_chart("Precision and recall", chart, note)]
     sizes = recall_by_size(judged.errors)
@@ -273,8 +275,9 @@ def _accuracy(judged: Judged) -> list[str]:
         size_rows = [
             Row(f"{s.name} ({s.counts.true})", s.counts.recall(), s.low, s.high) for s in sizes
         ]
-        chart = bars(size_rows, "Recall by size, with 95% intervals")
-        note = "Labelled objects by diameter, their number in brackets; 95% intervals over photos."
+        chart = bars(size_rows, "Recall by size", end=1.0)
+        note = "Labelled objects by diameter, their number in brackets"
+        note += "; 95% intervals over photos." if len(judged.errors) > 1 else "."
         charts.append(_chart("Recall by size", chart, note))
     return charts
 

@@ -34,14 +34,17 @@ class Row:
     swatch: str = ""
 
 
-def bars(rows: Sequence[Row], label: str) -> str:
+def bars(rows: Sequence[Row], label: str, end: float | None = None) -> str:
     """A bar for each row, with its interval and points.
 
     Args:
         label: says what is seen, for those who cannot see it.
+        end: of the axis.  [default: a round number above all]
     """
     points = [point for row in rows for point in row.points[:MAX_POINTS]]
-    highest = nice_above(max([*points, *(max(row.value, row.high) for row in rows)], default=0))
+    highest = end or nice_above(
+        max([*points, *(max(row.value, row.high) for row in rows)], default=0)
+    )
     bottom = TOP + ROW * len(rows)
     parts = []
     for step in range(5):
