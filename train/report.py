@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
@@ -29,6 +29,7 @@ from train.provenance import content_sha256
 from train.run_folder import Points, RunFolder
 from train.tables import OURS, TABLES, CrossvalTables, ScoreRow
 
+TITLE = "Settings and scores"
 WORST = 6
 # Side of what is shown of a large photo, px.
 VIEW_PX = 480
@@ -42,7 +43,6 @@ CSS = """
 .compare td { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; vertical-align: top; }
 .compare td:first-child { min-width: 6.5rem; overflow-wrap: normal; position: sticky; left: 0; background: var(--card); color: var(--faint); }
 .compare th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.chart .line.second { stroke: var(--second); stroke-dasharray: 5 3; }
 .chart .point { stroke-width: 2; }
 .dash { display: inline-block; width: 1.4rem; border-top: 2px solid var(--accent); vertical-align: .25rem; }
 .dash.second { border-top: 2px dashed var(--second); }
@@ -121,11 +121,12 @@ class RunReport:
         except EdgeError as error:
             self.notes.append(f"{run.name}: no precision, recall and photos ({error})")
         self._columns.append((run, judged))
-        charts = [*_training(run), *(_accuracy(judged) if judged else [])]
-        if not run.curves():
+        curves = run.curves()
+        charts = [*_training(run, curves), *(_accuracy(judged) if judged else [])]
+        if not curves:
             self.notes.append(f"{run.name}: no training curves (nothing in tensorboard/)")
         content = f'<div class="many">{"".join(charts)}</div>' if charts else ""
-        self._sections.append(section(f"Run {run.name}", content + (_worst(judged))))
+        self._sections.append(section(f"Run {run.name}", content + _worst(judged)))
 
     def add_crossval(self, path: Path) -> None:
         """A folder of 'train crossval': its tables, and its folds in the comparison.
@@ -143,7 +144,7 @@ class RunReport:
         """The page, in UTF-8."""
         count = len(self._columns)
         made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        parts = [section("Runs compared", _comparison(self._columns)), *self._sections]
+        parts = [section(TITLE, _comparison(self._columns)), *self._sections]
         if self.notes:
             items = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
             parts.append(section("Left out", f"<ul>{items}</ul>"))
@@ -158,11 +159,13 @@ def _comparison(columns: Sequence[tuple[RunFolder, Judged | None]]) -> str:
     for label in labels:
         cells = [one.get(label, "-") for one in facts]
         body.append([f"{label} ≠" if len(set(cells)) > 1 else label, *cells])
-    note = ""
+    note = (
+        "Data SHA-256 is of the photos and masks that train and validate, so each fold has its own."
+    )
     if len(columns) > 1:
-        note = '<p class="note">≠: the runs differ in it.</p>'
+        note = f"≠: the runs differ in it. {note}"
     head = ["", *(run.name for run, _ in columns)]
-    return f'<div class="compare">{table(head, body, "Runs compared")}</div>{note}'
+    return f'<div class="compare">{table(head, body, TITLE)}</div><p class="note">{note}</p>'
 
 
 def _facts(run: RunFolder) -> dict[str, str]:
@@ -186,7 +189,7 @@ def _facts(run: RunFolder) -> dict[str, str]:
         "crop": f"{asked['crop']} px",
         "seed": str(asked["seed"]),
         "numeric precision": asked["precision"],
-        "date": start.get("date") or "-",
+        "date": _minute(start.get("date")),
         "command": start.get("command") or "-",
         "version": start.get("version") or "-",
         "commit": _short_commit(start.get("commit")),
@@ -201,6 +204,11 @@ def _facts(run: RunFolder) -> dict[str, str]:
         "validation r.w. F1 at it": f"{at_threshold:.4f}",
         "where the sigmoid exceeds 0.5": f"{at_0_5:.4f}",
     }
+
+
+def _minute(date: str | None) -> str:
+    """A date of ISO 8601 in UTC, for people."""
+    return f"{date[:16].replace('T', ' ')} UTC" if date else "-"
 
 
 def _short_commit(commit: str | None) -> str:
@@ -230,9 +238,9 @@ def _scores(judged: Judged) -> dict[str, str]:
     }
 
 
-def _training(run: RunFolder) -> list[str]:
+def _training(run: RunFolder, curves: Mapping[str, Points]) -> list[str]:
     """Charts of loss and validation."""
-    curves, charts = run.curves(), []
+    charts = []
     end = max((points[-1][0] for points in curves.values()), default=0)
     if loss := _thinned(curves.get("loss", [])):
         # The first steps may be many times higher than all others.
@@ -267,7 +275,8 @@ def _accuracy(judged: Judged) -> list[str]:
     chart = lines([Line(points, marked=marked)], "Precision over recall", (0, 1), 1.0, "recall")
     note = (
         f"Precision (upwards) over recall of objects, as the threshold falls; the dot is the run's "
-        f"own, {used.threshold:g}: recall {used.recall:.3f}, precision {used.precision:.3f}."
+        f"own, {used.threshold:g}: recall {used.recall:.3f}, precision {used.precision:.3f}. "
+        "At the lowest thresholds detections grow together."
     )
     charts = [_chart("Precision and recall", chart, note)]
     sizes = recall_by_size(judged.errors)

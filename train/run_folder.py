@@ -19,6 +19,9 @@ from train.data.stream import Stream
 from train.fit import BEST, LAST, SETTINGS, STARTS
 
 Points = list[tuple[float, float]]
+KEYS = {
+    "data", "epochs", "batch", "crop", "seed", "precision", "recipe", "training", "validation",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +56,8 @@ class RunFolder:
         if not (path / BEST).is_file():
             raise BadArgumentError(f"{path}: has no whole epoch yet; try again later")
         settings = read_json(path / SETTINGS)
-        try:
-            for key in ("data", "crop", "epochs", "batch", "seed", "precision", "validation"):
-                settings[key]
-            settings["recipe"]["key"]
-            if not all("date" in start for start in settings.get(STARTS, [])):
-                raise KeyError
-        except (KeyError, TypeError):
-            raise EdgeError(f"{path / SETTINGS}: not the settings of a run") from None
+        if not _is_of_run(settings):
+            raise EdgeError(f"{path / SETTINGS}: not the settings of a run of 'train fit'")
         return cls(path, settings, load(path / BEST), load(path / LAST).training)
 
     @property
@@ -136,7 +133,9 @@ class RunFolder:
         try:
             photos = Stream(**values).validation_samples(self.settings["crop"])
         except TypeError:
-            raise EdgeError(f"{self.path / SETTINGS}: not the settings of a run") from None
+            raise EdgeError(
+                f"{self.path / SETTINGS}: not the settings of a run of 'train fit'"
+            ) from None
         return photos, f"{len(photos)} rendered scenes that it validated on"
 
     def _data_folder(self) -> Path:
@@ -147,3 +146,16 @@ class RunFolder:
         if not folder.is_dir():
             raise EdgeError(f"{folder}: no longer there: give --data FOLDER")
         return folder
+
+
+def _is_of_run(settings: Any) -> bool:
+    """Whether this is what `fit` writes, also in earlier versions."""
+    if not isinstance(settings, dict) or not settings.keys() >= KEYS:
+        return False
+    recipe, starts = settings["recipe"], settings.get(STARTS, [])
+    return (
+        isinstance(recipe, dict)
+        and recipe.keys() >= {"key", "learning_rate"}
+        and isinstance(starts, list)
+        and all(isinstance(start, dict) for start in starts)
+    )

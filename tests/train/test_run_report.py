@@ -123,6 +123,8 @@ def test_photos_that_are_gone_are_said_to_be(run: Path, rendered_data: Path) -> 
     done = invoke("report", run, "--data", rendered_data, "--out", run / "b.html")
     assert "warning" not in done.output
     assert "1 photo of" in (run / "b.html").read_text("utf-8")
+    change(run, points="0123")
+    assert "learnt from points: judge it with 'train evaluate" in invoke("report", run).output
 
 
 def test_a_run_on_rendered_crops_is_judged_by_such(run: Path, sand_photo: Path) -> None:
@@ -143,6 +145,10 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path, run: Path) -> None:
     done = invoke("report", tmp_path)
     assert done.exit_code == 2
     assert "holds no settings.json; give the --out folder of 'train fit'" in done.output
+    change(run, recipe=None)
+    done = invoke("report", run)
+    assert done.exit_code == 1
+    assert "settings.json: not the settings of a run of 'train fit'" in done.output
     (run / "best.pt").unlink()
     assert "has no whole epoch yet" in invoke("report", run).output
 
