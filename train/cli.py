@@ -9,6 +9,7 @@ from train.commands.check import check
 from train.commands.crossval import crossval
 from train.commands.evaluate import evaluate
 from train.commands.fit import fit
+from train.commands.import_labels import import_labels
 from train.commands.mine import mine
 from train.commands.report import report
 from train.commands.samples import samples
@@ -24,6 +25,7 @@ def train() -> None:
 
 
 for command in (
-    synth, check, fit, crossval, tables, sirst, evaluate, report, mine, samples, analyse,
+    synth, import_labels, check, fit, crossval, tables, sirst, evaluate, report, mine, samples,
+    analyse,
 ):  # fmt: skip
     train.add_command(command)

@@ -55,7 +55,7 @@ def content_sha256(samples: Iterable[Sample]) -> str:
     digests = []
     for sample in samples:
         digest = hashlib.sha256(f"{sample.name}\0{sample.size_hw}\0".encode("utf-8", "replace"))
-        for pixels in (sample.image, sample.mask):
+        for pixels in (sample.image, sample.mask, sample.labels):
             digest.update(np.ascontiguousarray(pixels).data)
         digests.append(digest.digest())
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

@@ -20,6 +20,8 @@ from edge.samples.charts import Line, Row, bars, lines, nice_above, short
 from edge.samples.document import document, section, table
 from train import paper
 from train.crossval import results
+from train.data.samples import IGNORED
+from train.data.store import Store
 from train.evaluate import evaluate
 from train.matching import detected
 from train.metrics import LABELS, ObjectCounts, match_objects
@@ -84,14 +86,20 @@ def judge(run: RunFolder, data: Path | None, tolerance: int) -> Judged:
         EdgeError: the photos cannot be had.
     """
     photos, what = run.held_out(data)
-    maps = evaluate(run.best, photos, tolerance).maps
+    scored = evaluate(run.best, photos, tolerance)
+    # Where a particle is doubtful, a detection counts neither way.
+    store = Store()
+    maps = [
+        store.keep(np.where(photo.mask != IGNORED, probability, np.uint8(0)))
+        for photo, probability in zip(photos, scored.maps, strict=True)
+    ]
     level = threshold_u8(run.best.threshold)
-    masks = [photo.mask for photo in photos]
     errors = [
-        PhotoErrors.of(photo, match_objects(detected(probability, level), photo.mask, tolerance))
+        PhotoErrors.of(photo, match_objects(detected(probability, level), photo.labels, tolerance))
         for photo, probability in zip(photos, maps, strict=True)
     ]
-    curve = evaluate_masks(maps, masks, tolerance, operating_u8=level)
+    labels = [photo.labels for photo in photos]
+    curve = evaluate_masks(maps, labels, tolerance, operating_u8=level)
     return Judged(what, content_sha256(photos), curve, errors)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from train.crossval import RESULT, SPLIT, FoldResult, load_samples, load_units
 from train.data.folds import By, Split, chosen
 from train.data.samples import Sample
 from train.data.stream import Stream
-from train.fit import BEST, LAST, SETTINGS, STARTS
+from train.fit import BEST, LAST, SETTINGS, STARTS, Settings
 
 Points = list[tuple[float, float]]
 KEYS = {
@@ -121,9 +121,14 @@ class RunFolder:
             split = Split.read(self._split)
             by, kind = split.by, "was tested on"
             names = split.folds[FoldResult.read(self.path / RESULT).fold - 1].test
-        photos = chosen(load_units(folder, by, self.settings["crop"]), names, folder)
+        photos = chosen(load_units(folder, by, self._asked()), names, folder)
         unit = f"{by}{'s' * (len(photos) != 1)}"
         return photos, f"{len(photos)} {unit} of {folder.resolve().name} that it {kind}"
+
+    def _asked(self) -> Settings:
+        names = {field.name for field in fields(Settings)}
+        asked = Settings(**{key: value for key, value in self.settings.items() if key in names})
+        return replace(asked, classes=tuple(asked.classes))
 
     def _rendered(self, training: dict[str, Any]) -> tuple[list[Sample], str]:
         values: dict[str, Any] = {

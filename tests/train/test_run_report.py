@@ -194,6 +194,15 @@ def test_errors_have_places_and_sizes() -> None:
     assert errors.window(100) == (0, 0, 60, 60)
 
 
+def test_touching_objects_are_apart_and_their_numbers_may_have_gaps() -> None:
+    numbers = np.zeros((60, 60), np.uint16)
+    numbers[10:14, 10:14], numbers[10:14, 14:18] = 3, 7
+    sample = Sample("p", np.zeros((60, 60, 3), np.uint8), np.uint8(numbers > 0), numbers)
+    errors = PhotoErrors.of(sample, match_objects(blobs((10, 10, 2)), sample.labels))
+    assert errors.counts == ObjectCounts(tp=1, fp=0, fn=1)
+    assert errors.fn[:, :2].tolist() == [[15.5, 11.5]]
+
+
 def test_a_photo_without_objects_has_no_errors() -> None:
     nothing = blobs()
     sample = Sample("p", np.zeros((60, 60, 3), np.uint8), nothing)
