@@ -23,6 +23,7 @@ from train.fit import BEST, Settings, TrainingResult, fit
 from train.metrics import Counts, ObjectCounts
 from train.models.registry import MODELS
 from train.models.spec import ModelSpec
+from train.provenance import Origin
 from train.recipe import Recipe
 
 RESULT, SPLIT = "result.json", "split.json"
@@ -33,7 +34,7 @@ class Job:
     """One network on one fold (from 1): plain data, so that another machine can run it.
 
     `data` and `out` are folders that this machine can reach, too; `init` is a checkpoint, or the
-    name of shipped weights, that training starts from.
+    name of shipped weights, that training starts from; `origin` is for `fit`.
     """
 
     spec: ModelSpec
@@ -44,6 +45,7 @@ class Job:
     settings: Settings
     tolerance: int
     init: str | None = None
+    origin: Origin | None = None
 
     @property
     def folder(self) -> Path:
@@ -181,7 +183,7 @@ def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
         training, validation, test = parts
         start = open_checkpoint(job.init) if job.init else None
         training_result = fit(
-            job.spec, job.recipe, training, validation, job.folder, job.settings, start
+            job.spec, job.recipe, training, validation, job.folder, job.settings, start, job.origin
         )
         scored = evaluate(load(job.folder / BEST), test, job.tolerance)
         result = FoldResult(

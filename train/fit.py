@@ -2,7 +2,7 @@
 
 RUN/best.pt, last.pt   checkpoints: weights and what an engine must know; no pickled code
 RUN/resume.ckpt        Lightning's own state, to resume from
-RUN/settings.json      what was asked
+RUN/settings.json      what was asked, and when, by which command, code and data
 RUN/tensorboard/       loss and scores
 """
 
@@ -34,9 +34,11 @@ from train.data.samples import Sample
 from train.data.stream import RenderedCrops, Stream
 from train.models.spec import ModelSpec
 from train.module import LOG_STEPS, SegmentationModule
+from train.provenance import Origin, provenance
 from train.recipe import Recipe
 
 BEST, LAST, RESUME, SETTINGS = "best.pt", "last.pt", "resume.ckpt", "settings.json"
+STARTS = "starts"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def fit(
     out: Path,
     settings: Settings,
     init: Checkpoint | None = None,
+    origin: Origin | None = None,
 ) -> TrainingResult:
     """Train `spec` on `training`, or resume the run in `out`.
 
@@ -105,6 +108,7 @@ def fit(
     Args:
         init: to start from, of the same network or of one with fewer residual units; its
             normalisation is kept.
+        origin: kept in settings.json.  [default: the command of this process]
 
     Raises:
         BadArgumentError: `out` holds something else, or a run with other settings; or `init` is of
@@ -115,7 +119,8 @@ def fit(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the epochs done are kept.
     """
     weights = init.weights_for(spec) if init else None
-    resume = _prepare_run_directory(out, spec, recipe, training, validation, settings)
+    origin = origin or Origin.of_this_process()
+    resume = _prepare_run_directory(out, spec, recipe, training, validation, settings, origin)
     reference = training.reference_scenes if isinstance(training, Stream) else training
     normalisation = init.normalisation if init else normalisation_of(reference)
     crops: Crops | RenderedCrops
@@ -184,8 +189,13 @@ def _prepare_run_directory(
     training: Sequence[Sample] | Stream,
     validation: Sequence[Sample],
     settings: Settings,
+    origin: Origin,
 ) -> Path | None:
-    """Prepare `out` for this run; the state to resume from, where one stopped there."""
+    """Prepare `out` for this run; the state to resume from, where one stopped there.
+
+    All that was asked decides whether a run resumes; `STARTS` does not, but keeps every start that
+    differs in more than its date.
+    """
     asked = json.loads(
         json.dumps(
             {
@@ -201,10 +211,11 @@ def _prepare_run_directory(
             }
         )
     )
+    start = provenance(origin, [*(() if isinstance(training, Stream) else training), *validation])
     path = out / SETTINGS
     if not path.is_file():
         ensure_empty_directory(out)
-        write_json(path, asked)
+        write_json(path, {**asked, STARTS: [start]})
         return None
     found = read_json(path)
     if not isinstance(found, dict):
@@ -216,6 +227,12 @@ def _prepare_run_directory(
         raise BadArgumentError(
             f"{out}: holds a run with another {other[0]}; name a new folder, or ask for the same"
         )
+    starts = found.get(STARTS, [])
+    if not isinstance(starts, list) or not all(isinstance(one, dict) for one in starts):
+        raise EdgeError(f"{path}: '{STARTS}' is damaged; name a new folder")
+    # Each of several processes comes here.
+    if {**start, "date": ""} not in [{**earlier, "date": ""} for earlier in starts]:
+        write_json(path, {**found, STARTS: [*starts, start]})
     return out / RESUME if (out / RESUME).is_file() else None
 
 

@@ -146,9 +146,35 @@ class ObjectCounts(ConfusionCounts):
         return self.tp + self.fn
 
 
-def object_counts(
+@dataclass(frozen=True, eq=False)
+class ObjectMatch:
+    """The 8-connected objects of two masks, numbered from 1, and which of them agree.
+
+    Attributes:
+        labels, predicted: number of the object at each pixel, int32 (H,W); 0 is background.
+        found: numbers of the labelled objects that are true positives.
+        matched: numbers of the predicted objects that are no false positives.
+    """
+
+    labels: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    found: NDArray[np.int32]
+    matched: NDArray[np.int32]
+
+    @property
+    def counts(self) -> ObjectCounts:
+        """TP and FN of the labelled objects, FP of the predicted ones."""
+        tp = len(self.found)
+        return ObjectCounts(
+            tp=tp,
+            fp=int(self.predicted.max(initial=0)) - len(self.matched),
+            fn=int(self.labels.max(initial=0)) - tp,
+        )
+
+
+def match_objects(
     predicted: NDArray[np.uint8], labels: NDArray[Any], tolerance: int = 0
-) -> ObjectCounts:
+) -> ObjectMatch:
     """Compare the 8-connected objects of two masks (H,W), nonzero where a particle is.
 
     `labels` of more than 8 bits number the objects from 1, so that touching ones are apart.
@@ -158,19 +184,30 @@ def object_counts(
     that keep only a particle's core need a tolerance.
     """
     if labels.dtype == np.uint8:
-        true_count, true_objects = cv2.connectedComponents(labels)
+        true_objects = np.asarray(cv2.connectedComponents(labels)[1], np.int32)
     else:
-        true_count = 1 + int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
-        true_objects = labels
-    predicted_count, predicted_objects = cv2.connectedComponents(predicted)
-    tp = _objects_on(true_objects, _grown(predicted, tolerance))
-    matched = _objects_on(predicted_objects, _grown(np.asarray(labels > 0, np.uint8), tolerance))
-    return ObjectCounts(tp=tp, fp=predicted_count - 1 - matched, fn=true_count - 1 - tp)
+        there = np.bincount(labels.ravel()) > 0
+        there[0] = True
+        true_objects = (np.cumsum(there, dtype=np.int32) - 1)[labels]
+    predicted_objects = np.asarray(cv2.connectedComponents(predicted)[1], np.int32)
+    return ObjectMatch(
+        true_objects,
+        predicted_objects,
+        found=_objects_on(true_objects, _grown(predicted, tolerance)),
+        matched=_objects_on(predicted_objects, _grown(np.asarray(labels > 0, np.uint8), tolerance)),
+    )
 
 
-def _objects_on(objects: MatLike, mask: MatLike) -> int:
-    """How many numbered `objects` have a pixel in `mask`."""
-    return int(np.unique(objects[(objects > 0) & (mask > 0)]).size)
+def object_counts(
+    predicted: NDArray[np.uint8], labels: NDArray[Any], tolerance: int = 0
+) -> ObjectCounts:
+    """Of `match_objects`."""
+    return match_objects(predicted, labels, tolerance).counts
+
+
+def _objects_on(objects: NDArray[np.int32], mask: MatLike) -> NDArray[np.int32]:
+    """The numbered `objects` that have a pixel in `mask`."""
+    return np.unique(objects[(objects > 0) & (mask > 0)])
 
 
 def _grown(mask: NDArray[np.uint8], radius: int) -> MatLike:

@@ -30,6 +30,7 @@ from train.evaluate import probability_maps
 from train.fit import BEST, Settings, fit
 from train.metrics import confidence_interval
 from train.models.spec import ModelSpec
+from train.provenance import Origin
 from train.recipe import Recipe
 
 TRAINING, VALIDATION = "train_v1.txt", "val_v1.txt"
@@ -175,7 +176,8 @@ def train_and_score(
         EdgeError: as `read_split` and `fit`.
     """
     training, validation = read_split(data)
-    fit(spec, recipe, training, validation, out, settings, init)
+    origin = Origin.of_this_process(data)
+    fit(spec, recipe, training, validation, out, settings, init, origin)
     return score(load(out / BEST), validation, out)
 
 

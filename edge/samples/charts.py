@@ -34,14 +34,17 @@ class Row:
     swatch: str = ""
 
 
-def bars(rows: Sequence[Row], label: str) -> str:
+def bars(rows: Sequence[Row], label: str, end: float | None = None) -> str:
     """A bar for each row, with its interval and points.
 
     Args:
         label: says what is seen, for those who cannot see it.
+        end: of the axis.  [default: a round number above all]
     """
     points = [point for row in rows for point in row.points[:MAX_POINTS]]
-    highest = _nice_above(max([*points, *(max(row.value, row.high) for row in rows)], default=0))
+    highest = end or nice_above(
+        max([*points, *(max(row.value, row.high) for row in rows)], default=0)
+    )
     bottom = TOP + ROW * len(rows)
     parts = []
     for step in range(5):
@@ -55,11 +58,43 @@ def bars(rows: Sequence[Row], label: str) -> str:
     return f'<svg {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
+@dataclass(frozen=True)
+class Line:
+    """Of a chart.
+
+    Attributes:
+        points: (x, y).
+        second: whether it has the second colour, and dashes.
+        marked: a point of it, with a dot.
+    """
+
+    points: Sequence[tuple[float, float]]
+    second: bool = False
+    marked: tuple[float, float] | None = None
+
+
 def curve(points: Sequence[tuple[float, float]], label: str, unit: str) -> str:
     """A line over ascending x, in `unit`."""
-    highest = _nice_above(max((y for _, y in points), default=0))
-    begin, end = points[0][0], max(points[-1][0], points[0][0] + 1e-9)
-    height, left, right = 150, 48, 10
+    ends = points[0][0], max(points[-1][0], points[0][0] + 1e-9)
+    highest = nice_above(max((y for _, y in points), default=0))
+    return lines([Line(points)], label, ends, highest, unit)
+
+
+def lines(
+    drawn: Sequence[Line], label: str, x_ends: tuple[float, float], highest: float, unit: str = ""
+) -> str:
+    """Lines on the same axes.
+
+    Args:
+        x_ends: ends of the x axis, in `unit`.
+        highest: end of the y axis, which begins at 0; higher points are cut off.
+    """
+    (begin, end), (height, left, right) = x_ends, (150, 48, 10)
+
+    def at(x: float, y: float) -> tuple[str, str]:
+        across = left + (x - begin) / (end - begin) * (WIDTH - left - right)
+        return f"{across:.1f}", f"{TOP + height * (1 - min(y, highest) / highest):.1f}"
+
     parts = []
     for step in range(3):
         y = round(TOP + height * (1 - step / 2), 1)
@@ -68,16 +103,25 @@ def curve(points: Sequence[tuple[float, float]], label: str, unit: str) -> str:
             f'<text x="{left - 5}" y="{y + 4}" text-anchor="end">{short(step / 2 * highest)}</text>'
         )
     for x, anchor, value in ((left, "start", begin), (WIDTH - right, "end", end)):
-        text = f"{short(value)} {unit}"
+        text = f"{short(value)} {unit}".strip()
         parts.append(f'<text x="{x}" y="{TOP + height + 16}" text-anchor="{anchor}">{text}</text>')
-    line = " ".join(
-        f"{left + (x - begin) / (end - begin) * (WIDTH - left - right):.1f},"
-        f"{TOP + height * (1 - y / highest):.1f}"
-        for x, y in points
-    )
-    parts.append(f'<polyline class="line" points="{line}"/>')
+    for line in drawn:
+        points = " ".join(",".join(at(*point)) for point in line.points)
+        second = " second" if line.second else ""
+        parts.append(f'<polyline class="line{second}" points="{points}"/>')
+        if line.marked:
+            x_text, y_text = at(*line.marked)
+            parts.append(f'<circle class="point" cx="{x_text}" cy="{y_text}" r="5"/>')
     size = f'viewBox="0 0 {WIDTH} {TOP + height + AXIS}"'
     return f'<svg {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+
+
+def nice_above(value: float) -> float:
+    """The next of 1, 2, 4, 10, 20, ..., which four steps divide well."""
+    if not value > 0:
+        return 1.0
+    power = 10 ** math.floor(math.log10(value))
+    return float(next(s * power for s in (1, 2, 4, 6, 8, 10) if s * power >= value * (1 - 1e-9)))
 
 
 def short(value: float) -> str:
@@ -114,11 +158,3 @@ def _row(row: Row, y: float, highest: float) -> list[str]:
 
 def _x(value: float, highest: float) -> float:
     return round(LEFT + value / highest * (WIDTH - LEFT - RIGHT), 1)
-
-
-def _nice_above(value: float) -> float:
-    """The next of 1, 2, 4, 10, 20, ..., which four steps divide well."""
-    if not value > 0:
-        return 1.0
-    power = 10 ** math.floor(math.log10(value))
-    return float(next(s * power for s in (1, 2, 4, 6, 8, 10) if s * power >= value * (1 - 1e-9)))

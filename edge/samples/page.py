@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib import resources
-from string import Template
 
 from edge.samples.charts import Row, bars, curve, short
+from edge.samples.document import document, section, table
 from edge.samples.estimate import Estimate
 from edge.samples.report import SampleReport
 from edge.samples.results import Results
@@ -30,8 +29,6 @@ for flat particles."""
 
 def page(report: SampleReport) -> str:
     """The HTML, in UTF-8."""
-    css = (resources.files("edge.server") / "page" / "page.css").read_text(encoding="utf-8")
-    template = (resources.files("edge.samples") / "page.html").read_text(encoding="utf-8")
     samples = [one for one in report.summaries if not one.sample.blank]
     names = ", ".join(result.name for result in report.results)
     sections = [
@@ -42,12 +39,8 @@ def page(report: SampleReport) -> str:
         *(_belt(result) for result in report.results if result.segments),
         _method(report),
     ]  # fmt: skip
-    return Template(template).substitute(
-        title=f"Microplastics report: {len(samples)} sample{'s' * (len(samples) != 1)}",
-        subtitle=escape(f"from {names}; made {report.made}"),
-        css=css,
-        sections="\n".join(sections),
-    )
+    title = f"Microplastics report: {len(samples)} sample{'s' * (len(samples) != 1)}"
+    return document(title, f"from {names}; made {report.made}", sections)
 
 
 def _samples(report: SampleReport, samples: Sequence[SampleSummary]) -> str:
@@ -93,8 +86,8 @@ def _samples(report: SampleReport, samples: Sequence[SampleSummary]) -> str:
         median = row["size_median_mm"]
         cells.append("-" if median is None else short(median))
         body.append(cells)
-    return _section(
-        "Samples", f'<div class="chart">{chart}</div>{key}</p>' + _table(head, body, "Samples")
+    return section(
+        "Samples", f'<div class="chart">{chart}</div>{key}</p>' + table(head, body, "Samples")
     )
 
 
@@ -113,7 +106,7 @@ def _classes(summaries: Sequence[SampleSummary], kind: str, title: str) -> str:
         charts.append(f'<div class="chart"><h3>{escape(one.sample.name)}</h3>{chart}</div>')
     note = '<p class="note">Particles per repeat, as found, with 95% intervals.</p>'
     content = f'<div class="many">{"".join(charts)}</div>' if charts else ""
-    return _section(title, content + note if charts else '<p class="note">No particles.</p>')
+    return section(title, content + note if charts else '<p class="note">No particles.</p>')
 
 
 def _belt(result: Results) -> str:
@@ -124,13 +117,13 @@ def _belt(result: Results) -> str:
         points.append((segment["begin_px"] * scale / 1000, segment["particles"] / area_m2))
     chart = curve(points, f"Particles per m² along the belt of {result.name}", "m")
     note = '<p class="note">Particles per m², as found, by position on the belt.</p>'
-    return _section(f"Belt {result.name}", f'<div class="chart">{chart}</div>{note}')
+    return section(f"Belt {result.name}", f'<div class="chart">{chart}</div>{note}')
 
 
 def _method(report: SampleReport) -> str:
     lines = [*report.method, *report.notes]
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return _section("How this was made", f'<ul>{items}</ul><p class="note">{RULES}</p>')
+    return section("How this was made", f'<ul>{items}</ul><p class="note">{RULES}</p>')
 
 
 def _row(
@@ -142,18 +135,3 @@ def _row(
 
 def _interval(found: Estimate | None) -> str:
     return f"{short(found.mean)} ({short(found.low)} to {short(found.high)})" if found else "-"
-
-
-def _section(title: str, content: str) -> str:
-    return f'<section class="card"><h2>{escape(title)}</h2>{content}</section>'
-
-
-def _table(head: Iterable[str], body: Iterable[Iterable[str]], label: str) -> str:
-    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
-    )
-    return (
-        f'<div class="table" tabindex="0" role="group" aria-label="{label}"><table><thead><tr>'
-        f"{titles}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )

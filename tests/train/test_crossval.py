@@ -14,6 +14,7 @@ from train.crossval import results
 from train.data.folds import Split
 from train.data.synth import write_photos
 from train.metrics import LABELS
+from train.tables import CrossvalTables
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +189,20 @@ def test_bad_input_is_one_sentence(
     assert message in result.output
     assert result.output.count("Error: ") == 1
     assert "Traceback" not in result.output
+
+
+def test_the_report_holds_the_tables_and_judges_a_fold_by_its_test_photos(
+    finished: Path, tmp_path: Path
+) -> None:
+    fold = finished / "quarter_mrunet/fold1"
+    done = invoke("report", finished, fold, "--out", tmp_path / "report.html")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for row in CrossvalTables(results(finished)).rows(tuple(LABELS)):
+        assert f"<td>{row.average:.4f}</td>" in page
+    (first, _) = results(finished)
+    objects = [photo.objects for photo in first.at_threshold]
+    counts = f"{sum(o.tp for o in objects)}, {sum(o.fp for o in objects)}"
+    # The folds of the comparison, of which it judges none, then the fold of its own.
+    assert f"<td>TP, FP, FN ≠</td><td>-</td><td>-</td><td>{counts}, " in page
+    assert "2 photos of squares that it was tested on" in page

@@ -75,13 +75,15 @@ def crossval(
         with require_extra("train"):
             from train.checkpoint import open_checkpoint
             from train.crossval import Job, prepare_split, run_here
+            from train.provenance import Origin
         start = open_checkpoint(init) if init else None
         chosen = recipe_of(recipe or ("strong" if start else "paper"), start)
         settings["classes"] = classes
         asked = settings_of(data.name, start, devices, epochs, settings)
         prepare_split(data, out, split_name, asked, note)
+        origin = Origin.of_this_process(data)
         jobs = [
-            Job(spec, chosen, number, data, out, asked, tolerance, init)
+            Job(spec, chosen, number, data, out, asked, tolerance, init, origin)
             for spec in specs
             for number in ([fold] if fold else range(1, 6))
         ]

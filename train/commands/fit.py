@@ -99,6 +99,7 @@ def fit(
             from train.data.stream import Stream
             from train.fit import BEST
             from train.fit import fit as run
+            from train.provenance import Origin
         start = open_checkpoint(init) if init else None
         spec = start.spec if start and not model else open_model(model or "")
         default = "rendered" if sand else "strong" if init else "paper"
@@ -121,5 +122,6 @@ def fit(
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
         asked = settings_of(name, start, devices, epochs, settings)
-        training_result = run(spec, chosen, training, validation, out, asked, start)
+        origin = Origin.of_this_process(data)
+        training_result = run(spec, chosen, training, validation, out, asked, start, origin)
         click.echo(f"\n{training_result.describe()}\n{printable(str(out / BEST))}")
