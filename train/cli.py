@@ -10,6 +10,7 @@ from train.commands.crossval import crossval
 from train.commands.evaluate import evaluate
 from train.commands.fit import fit
 from train.commands.mine import mine
+from train.commands.rank import rank
 from train.commands.samples import samples
 from train.commands.sirst import sirst
 from train.commands.synth import synth
@@ -22,5 +23,5 @@ def train() -> None:
     """Render synthetic photos and train the networks of the paper."""
 
 
-for command in (synth, check, fit, crossval, tables, sirst, evaluate, mine, samples, analyse):
+for command in (synth, check, fit, crossval, tables, sirst, evaluate, mine, rank, samples, analyse):
     train.add_command(command)
