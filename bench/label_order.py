@@ -140,18 +140,25 @@ def measure(folder: Path, out: Path, model: str, epochs: int, seeds: int) -> Ite
     for patch in read_patches():
         by_photo[patch.photo].append(samples[patch.file])
     level = threshold_u8(start.threshold)
+    trials = []
     for photo, pool in by_photo.items():
         others = [one for other, those in by_photo.items() if other != photo for one in those]
-        trial = Trial(start, photo, others, epochs, out)
         scores = {one.name: rank_photo(start, one.name, one.image, level).score for one in pool}
         ranked = sorted(pool, key=lambda one: (-scores[one.name], one.name))
+        trials.append((Trial(start, photo, others, epochs, out), ranked))
+    for trial, _ in trials:
         yield trial.row(SHIPPED, [])
-        yield trial.row(ALL, ranked)
-        for number in NUMBERS:
+    for number in NUMBERS:
+        for trial, ranked in trials:
             yield trial.row(RANKED, ranked[:number])
-            for seed in range(seeds):
-                drawn = random.Random(seed).sample(pool, len(pool))
+        for seed in range(seeds):
+            for trial, ranked in trials:
+                drawn = random.Random(seed).sample(
+                    sorted(ranked, key=lambda one: one.name), len(ranked)
+                )
                 yield trial.row(RANDOM, drawn[:number], seed)
+    for trial, ranked in trials:
+        yield trial.row(ALL, ranked)
 
 
 def describe(rows: Sequence[Row]) -> str:
