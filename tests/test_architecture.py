@@ -14,7 +14,7 @@ ORDER = ("edge", "train", "export", "bench")
 EDGE_AT_TOP = {"click", "numpy", "cv2", "edge"}
 EDGE_WHERE_USED = EDGE_AT_TOP | {
     "av", "cuda", "genicam", "harvesters", "onnxruntime", "openpyxl", "openvino", "paho",
-    "prometheus_client", "pycuda", "pynvml", "supervision",
+    "pillow_heif", "prometheus_client", "pycuda", "pynvml", "supervision",
 }  # fmt: skip
 # edge/server is imported where a page is served, and only there.
 EDGE_SERVER = {"starlette", "uvicorn"}

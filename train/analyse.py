@@ -184,7 +184,11 @@ def _cells(layer: LayerUtilisation) -> list[str]:
 
 
 def analyse(
-    paths: Sequence[Path], data: Path, out: Path, on_progress: Callable[[str], None]
+    paths: Sequence[Path],
+    data: Path,
+    out: Path,
+    on_progress: Callable[[str], None],
+    classes: Sequence[str] = (),
 ) -> Analysis:
     """Analyse checkpoints of one network and write what was found into `out`.
 
@@ -193,6 +197,7 @@ def analyse(
 
     Args:
         on_progress: callback for a line on each score.
+        classes: of a COCO file that count as particle.  [default: all]
 
     Raises:
         BadArgumentError: the checkpoints are of different networks, or `out` is not empty.
@@ -207,7 +212,7 @@ def analyse(
             f"{', '.join(sorted(spec.key for spec in specs))}; give those of one"
         )
     ensure_empty_directory(out)
-    photos = load_samples(data)
+    photos = load_samples(data, classes, on_progress)
     ablations: dict[Path, Ablation] = {}
     for path, checkpoint in loaded.items():
         if _said_to_be_collapsed(path):

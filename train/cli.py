@@ -9,6 +9,7 @@ from train.commands.check import check
 from train.commands.crossval import crossval
 from train.commands.evaluate import evaluate
 from train.commands.fit import fit
+from train.commands.import_labels import import_labels
 from train.commands.mine import mine
 from train.commands.rank import rank
 from train.commands.samples import samples
@@ -23,5 +24,8 @@ def train() -> None:
     """Render synthetic photos and train the networks of the paper."""
 
 
-for command in (synth, check, fit, crossval, tables, sirst, evaluate, mine, rank, samples, analyse):
+for command in (
+    synth, import_labels, check, fit, crossval, tables, sirst, evaluate, mine, rank, samples,
+    analyse,
+):  # fmt: skip
     train.add_command(command)

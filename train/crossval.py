@@ -6,7 +6,7 @@ OUT/MODEL/fold1/        a run of `train.fit`, and result.json with the scores on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from edge.files import ensure_empty_directory, read_json, write_json
 from train.checkpoint import load, open_checkpoint
 from train.data.crops import as_samples
 from train.data.folds import By, Split, chosen, split
-from train.data.samples import Sample, find_samples
+from train.data.samples import Notes, Sample, find_samples
+from train.data.store import keep_samples
 from train.evaluate import SampleMetrics, evaluate
 from train.fit import BEST, Settings, TrainingResult, fit
 from train.metrics import Counts, ObjectCounts
@@ -93,22 +94,48 @@ class FoldResult:
             ) from None
 
 
-def load_samples(data: Path) -> list[Sample]:
-    """Every photo of `data`, in memory."""
-    return [paths.load() for paths in find_samples(data)]
+def load_samples(
+    data: Path,
+    classes: Sequence[str] = (),
+    on_note: Callable[[str], None] = lambda _: None,
+) -> list[Sample]:
+    """Every photo of `data`, in memory or, beyond what that holds, in a temporary file.
+
+    Args:
+        classes: of a COCO file that count as particle.  [default: all]
+        on_note: callback for a sentence on each kind of guess that was made.
+    """
+    samples = keep_samples(paths.load() for paths in find_samples(data, classes))
+    notes = Notes()
+    for sample in samples:
+        notes.add(sample)
+    for note in notes.describe():
+        on_note(note)
+    return samples
 
 
-def load_units(data: Path, by: By, crop: int) -> list[Sample]:
-    """What folds are made of: photos, or their crops as photos of their own."""
-    samples = load_samples(data)
-    return as_samples(samples, crop) if by == "crop" else samples
+def load_units(
+    data: Path, by: By, settings: Settings, on_note: Callable[[str], None] = lambda _: None
+) -> list[Sample]:
+    """What folds are made of: photos, or their crops as photos of their own; see `load_samples`."""
+    samples = load_samples(data, settings.classes, on_note)
+    if by == "photo":
+        return samples
+    return keep_samples(c for sample in samples for c in as_samples([sample], settings.crop))
 
 
-def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None:
+def prepare_split(
+    data: Path,
+    out: Path,
+    asked: str,
+    settings: Settings,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> None:
     """Write the split into `out`, where it does not stand there already.
 
     Args:
         asked: "photo", "crop", or the path of a split file.
+        on_note: of `load_samples`.
 
     Raises:
         BadArgumentError: `out` holds a comparison with another split.
@@ -116,7 +143,7 @@ def prepare_split(data: Path, out: Path, asked: str, settings: Settings) -> None
     """
     if asked in ("photo", "crop"):
         by: By = "crop" if asked == "crop" else "photo"
-        wanted = split(load_units(data, by, settings.crop), by, settings.seed)
+        wanted = split(load_units(data, by, settings, on_note), by, settings.seed)
     elif Path(asked).is_file():
         wanted = Split.read(Path(asked))
     else:
@@ -134,7 +161,7 @@ def run_here(jobs: Sequence[Job]) -> Iterator[tuple[Job, FoldResult]]:
     units: list[Sample] | None = None
     for job in jobs:
         if units is None and not job.done:
-            units = load_units(job.data, Split.read(job.out / SPLIT).by, job.settings.crop)
+            units = load_units(job.data, Split.read(job.out / SPLIT).by, job.settings)
         yield job, run(job, units)
 
 
@@ -149,7 +176,7 @@ def run(job: Job, samples: Sequence[Sample] | None = None) -> FoldResult:
         folds = Split.read(job.out / SPLIT)
         fold = folds.folds[job.fold - 1]
         if samples is None:
-            samples = load_units(job.data, folds.by, job.settings.crop)
+            samples = load_units(job.data, folds.by, job.settings)
         parts = (chosen(samples, n, job.data) for n in (fold.training, fold.validation, fold.test))
         training, validation, test = parts
         start = open_checkpoint(job.init) if job.init else None

@@ -19,7 +19,8 @@ from edge.stage_timer import StageTimer
 from edge.tiling import split, stitch, tile_grid
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
-from train.data.samples import Sample
+from train.data.samples import IGNORED, Sample
+from train.data.store import Store
 from train.matching import detected
 from train.metrics import (
     LABELS,
@@ -114,19 +115,21 @@ def evaluate(
         threshold: 0..1.  [default: the network's own]
         bounds: of the diameters of the detections that count at that threshold.
     """
-    found = Evaluation([], [], [])
+    found, store = Evaluation([], [], []), Store()
     level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
     def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
-        objects = object_counts(mask, sample.mask, tolerance)
-        return SampleMetrics(sample.name, Counts.of(mask, sample.mask), objects)
+        known = sample.mask != IGNORED
+        objects = object_counts(np.where(known, mask, 0), sample.labels, tolerance)
+        return SampleMetrics(sample.name, Counts.of(mask[known], sample.mask[known]), objects)
 
     if isinstance(source, Checkpoint):
         for sample, logits in zip(samples, predict(source, samples), strict=True):
-            found.maps.append(probability(logits, source.prior).numpy())
+            found.maps.append(store.keep(probability(logits, source.prior).numpy()))
             found.at_0_5.append(score(sample, (logits > 0).numpy().astype(np.uint8)))
     else:
-        found.maps.extend(probability_maps(source, (sample.image for sample in samples)))
+        maps = probability_maps(source, (sample.image for sample in samples))
+        found.maps.extend(map(store.keep, maps))
     for sample, probability_u8 in zip(samples, found.maps, strict=True):
         found.at_threshold.append(score(sample, detected(probability_u8, level, bounds)))
     return found

@@ -45,7 +45,8 @@ class Settings:
 
     `batch`: crops per step, over all devices; `crop`: side of a crop, px; `precision`: one of
     Lightning's names; `init`: SHA-256 of the weights that it started from; `points`: that of the
-    file of points that the masks are drawn from; `point_diameter`: of their discs, px.
+    file of points that the masks are drawn from; `point_diameter`: of their discs, px; `classes`:
+    of a COCO file that count as particle, all where empty.
     """
 
     data: str
@@ -58,6 +59,7 @@ class Settings:
     init: str | None = None
     points: str | None = None
     point_diameter: float | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,8 @@ def _prepare_run_directory(
     found = read_json(path)
     if not isinstance(found, dict):
         raise EdgeError(f"{path}: not the settings of a run; name a new folder")
+    # Runs of before there were classes to choose say nothing of them.
+    found = {"classes": [], **found}
     other = [key for key in asked if found.get(key) != asked[key]]
     if other:
         raise BadArgumentError(

@@ -147,18 +147,24 @@ class ObjectCounts(ConfusionCounts):
 
 
 def object_counts(
-    predicted: NDArray[np.uint8], labels: NDArray[np.uint8], tolerance: int = 0
+    predicted: NDArray[np.uint8], labels: NDArray[Any], tolerance: int = 0
 ) -> ObjectCounts:
     """Compare the 8-connected objects of two masks (H,W), nonzero where a particle is.
+
+    `labels` of more than 8 bits number the objects from 1, so that touching ones are apart.
 
     A labelled object is a true positive when a predicted pixel lies on it, or at most `tolerance`
     px beside it; a predicted object is a false positive when no labelled object is as near. Labels
     that keep only a particle's core need a tolerance.
     """
-    true_count, true_objects = cv2.connectedComponents(labels)
+    if labels.dtype == np.uint8:
+        true_count, true_objects = cv2.connectedComponents(labels)
+    else:
+        true_count = 1 + int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+        true_objects = labels
     predicted_count, predicted_objects = cv2.connectedComponents(predicted)
     tp = _objects_on(true_objects, _grown(predicted, tolerance))
-    matched = _objects_on(predicted_objects, _grown(labels, tolerance))
+    matched = _objects_on(predicted_objects, _grown(np.asarray(labels > 0, np.uint8), tolerance))
     return ObjectCounts(tp=tp, fp=predicted_count - 1 - matched, fn=true_count - 1 - tp)
 
 

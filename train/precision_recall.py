@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -185,20 +186,21 @@ def evaluate_points(
 
 def evaluate_masks(
     maps: Iterable[NDArray[np.uint8]],
-    masks: Sequence[NDArray[np.uint8]],
+    masks: Sequence[NDArray[Any]],
     tolerance: int,
     *,
     operating_u8: int = 128,
     bounds: ParticleFilter | None = None,
 ) -> Curve:
-    """The curve of probability maps uint8 (H,W) against masks (H,W) of the same photos.
+    """The curve of probability maps uint8 (H,W) against masks (H,W) of the same photos, or numbers
+    of their objects; see `object_counts`.
 
     Args:
         tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
         operating_u8, bounds: of `evaluate_points`.
     """
 
-    def count(mask: NDArray[np.uint8], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
+    def count(mask: NDArray[Any], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
         return object_counts(detected(probability, level, bounds), mask, tolerance)
 
     return _curve(maps, [partial(count, mask) for mask in masks], operating_u8)

@@ -19,7 +19,7 @@ from tabulate import tabulate
 from edge.errors import EdgeError, printable
 from edge.files import atomic_write
 from edge.particles import labelled, particle_mask, threshold_u8
-from edge.sources.images import image_files, read_image
+from edge.sources.images import nested_image_files, read_image
 from train.evaluate import Source, probability_maps
 
 # Factors of brightness, that of the photo as it is first.
@@ -65,7 +65,7 @@ class Rank:
     """What a label of a photo would teach.
 
     Attributes:
-        file: of the photo.
+        file: of the photo, its place in the folder.
         score: sum of the disagreement over its particles.
         particles: groups of pixels that are a particle in at least one view.
         disagreement: of the mean particle, 0..1.
@@ -133,7 +133,7 @@ def rank(
     threshold: float,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Rank]:
-    """The photos of `folder`, the one whose label would teach the most first.
+    """The photos of `folder` and the folders in it, the one whose label would teach the most first.
 
     Args:
         threshold: of a particle, 0..1.
@@ -142,7 +142,7 @@ def rank(
     Raises:
         EdgeError: no photo of it can be read, or the engine fails.
     """
-    files = image_files(folder)
+    files = nested_image_files(folder)
     ranks = []
     for number, path in enumerate(files, 1):
         try:
@@ -150,8 +150,9 @@ def rank(
         except (EdgeError, OSError) as error:
             on_progress(f"left out: {error}")
             continue
-        ranks.append(rank_photo(source, path.name, image, threshold_u8(threshold)))
-        on_progress(f"{number} of {len(files)}: {path.name}")
+        name = path.relative_to(folder).as_posix()
+        ranks.append(rank_photo(source, name, image, threshold_u8(threshold)))
+        on_progress(f"{number} of {len(files)}: {name}")
     if not ranks:
         raise EdgeError(f"{folder}: holds no readable image")
     return sorted(ranks, key=lambda one: (-one.score, one.file))

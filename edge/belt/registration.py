@@ -34,6 +34,8 @@ SPEED_FRAMES, GUESS_FRAMES = 24, 5
 # What stands still in the picture (dirt on the lens, glare) has a peak of its own, this near to no
 # shift at all, px. Another is the belt's where it is so high compared with that one.
 STILL, RELATIVE_QUALITY = 4, 0.3
+# A peak is taken at once where it is so high compared with those of the last frames.
+USUAL_QUALITY, QUALITY_MEMORY = 0.3, 0.9
 # Frames with less than so much of the mean contrast while the belt moved show little.
 CONTRAST, CONTRAST_MEMORY = 0.4, 0.95
 
@@ -113,7 +115,7 @@ class Registration:
         self._time_s, self._interval_s = 0.0, 0.0
         self._encoder: tuple[float | None, float | None] = None, None
         self._failures = 0
-        self._quality = math.inf
+        self._quality, self._usual_quality = math.inf, 0.0
         self._history: deque[tuple[float, float]] = deque(maxlen=SPEED_FRAMES)
         self._skew = Skew()
         self._contrast = 0.0
@@ -183,7 +185,11 @@ class Registration:
         return self._interval_s or 1.0
 
     def _search(self, key: _KeyFrame, grey: NDArray[np.uint8], interval_s: float) -> Match:
-        """How the content moved since the key frame: the first guess that the frames confirm."""
+        """How the content moved since the key frame.
+
+        The first guess that the frames confirm as well as the last ones were; else the best of all,
+        since a texture that repeats itself has lower peaks where it meets itself.
+        """
         best = UNKNOWN
         tried: list[Shift] = []
         for guess in self._guesses(key, grey, interval_s):
@@ -192,10 +198,12 @@ class Registration:
             tried.append(guess)
             match = self._compare(key, grey, guess)
             # What is far off the guess is seen in a small part of the windows only.
-            if match.found and math.dist(guess, (match.dy, match.dx)) > 8:
+            near = math.dist(guess, (match.dy, match.dx)) <= 8
+            if match.found and not near:
                 closer = self._compare(key, grey, (match.dy, match.dx))
                 match = closer if closer.found else Match(0.0, 0.0, closer.quality)
-            if match.found:
+            usual = USUAL_QUALITY * self._usual_quality
+            if match.found and near and usual and match.quality >= usual:
                 return match
             if match.quality > best.quality:
                 best = match
@@ -310,6 +318,8 @@ class Registration:
         self._step = _pair(np.subtract(shift, self._shift))
         self._shift = shift
         self._failures = 0
+        memory = QUALITY_MEMORY if self._usual_quality else 0.0
+        self._usual_quality = memory * self._usual_quality + (1 - memory) * match.quality
         if self.direction is None:
             dy, dx = shift
             if math.hypot(dy, dx) >= MIN_TRAVEL and max(abs(dy), abs(dx)) > 2 * min(

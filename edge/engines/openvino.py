@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -62,7 +63,7 @@ class OpenVinoEngine(TiledEngine):
             key = (openvino.__version__, cpu, *sorted(capabilities), *map(str, settings.items()))
             cached = cache_file(path.stem, "openvino", sha256(path), *key)
             compiled = _compile(core, network, settings, cached)
-            self._request = compiled.create_infer_request()
+            self._request, self._lock = compiled.create_infer_request(), threading.Lock()
         except EdgeError:
             raise
         # OpenVINO's exceptions share no base class of their own.
@@ -80,9 +81,10 @@ class OpenVinoEngine(TiledEngine):
 
     def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         try:
-            found = self._request.infer({INPUT: tiles}, share_inputs=True, share_outputs=True)
-            # OpenVINO's own memory: `run` copies it before the next tile.
-            return np.asarray(found[OUTPUT], np.uint8)
+            # Other runs may share the engine; a request of their own would take as much memory.
+            with self._lock:
+                found = self._request.infer({INPUT: tiles}, share_inputs=True, share_outputs=True)
+                return np.array(found[OUTPUT], np.uint8)
         except Exception as error:
             reason = describe(error) if out_of_memory(error) else _last_line(error)
             raise EdgeError(f"the engine failed in OpenVINO: {reason}") from error

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,18 @@ def test_a_failing_tile_is_one_sentence() -> None:
         pytest.raises(EdgeError, match=r"failed in OpenVINO: [^\n]*shape"),
     ):
         engine.run(np.zeros((1, 33, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_threads_share_an_engine(backend: str, tiles: NDArray[np.uint8]) -> None:
+    with (
+        contextlib.closing(open_engine("quarter_mrunet", backend=backend)) as engine,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        pieces = [np.ascontiguousarray(np.roll(tiles, shift, axis=2)) for shift in range(0, 32, 4)]
+        alone = [engine.run(piece) for piece in pieces]
+        for expected, found in zip(alone * 3, threads.map(engine.run, pieces * 3), strict=True):
+            assert np.array_equal(found, expected)
 
 
 def test_signals_arrive_after_engines_were_closed(tiles: NDArray[np.uint8]) -> None:

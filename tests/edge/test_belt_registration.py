@@ -120,6 +120,19 @@ def test_what_stands_still_is_not_the_belt(belt: Image) -> None:
     assert abs(errors(Registration(), seen, STEADY)[2:]).max() < 0.5
 
 
+def test_a_texture_that_repeats_itself_is_not_taken_for_a_shift() -> None:
+    """The belt moves by more than the first window, which then shows the same pattern only."""
+    rng = np.random.default_rng(3)
+    pattern = np.tile(rng.normal(0, 10, (32, 32)), (82, 17))[:2600, :540]
+    sand = pattern + rng.normal(0, 3, pattern.shape)
+    belt = np.repeat(np.clip(120 + sand, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    registration = Registration()
+    for index in range(4):
+        position = registration.add(view(belt, 400.0 * index, 0.0, (1080, 512)), index / 25)
+    assert registration.direction is Direction.UP
+    assert position.downweb == pytest.approx(1200, abs=0.5)
+
+
 def test_over_an_empty_stretch_an_encoder_tells(belt: Image) -> None:
     """Also where the belt changes its speed there, or goes back."""
     blank = np.full((240, 180, 3), 120, np.uint8)

@@ -1,5 +1,6 @@
 """Sources: what they deliver, and the account of what they do not."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from edge.errors import EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources import open_source
+from edge.sources.exif import file_orientation, upright
 from edge.sources.images import read_image, to_uint8
 from edge.sources.video import VideoSource
 
@@ -39,6 +41,60 @@ def test_sixteen_bit_files_of_any_sensor_look_the_same(bits: int, tmp_path: Path
     assert len(list(source)) == 1
     expected = [f"{path}: values up to {2**bits - 1} of 65535, read as {bits}-bit"]
     assert source.problems == (expected if bits < 16 else [])
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint16, np.float32, np.float64])
+def test_whole_numbers_and_fractions_of_more_bits(kind: type, tmp_path: Path) -> None:
+    values = np.arange(0, 256, 5).reshape(4, 13)
+    whole = np.issubdtype(kind, np.integer)
+    path = tmp_path / "x.tif"
+    cv2.imwrite(str(path), values.astype(kind) if whole else (values / 255).astype(kind))
+    assert (read_image(path) == values[..., None]).all()
+
+
+def test_grey_of_16_bits_whose_zero_is_white(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    values = np.arange(0, 65536, 1366, np.uint16).reshape(4, 12)
+    cv2.imwrite(str(path), values, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    data = bytearray(path.read_bytes())
+    black_is_zero = struct.pack("<HHIHH", 0x106, 3, 1, 1, 0)
+    assert data.count(black_is_zero) == 1
+    path.write_bytes(data.replace(black_is_zero, struct.pack("<HHIHH", 0x106, 3, 1, 0, 0)))
+    assert (
+        np.abs(read_image(path)[..., 0].astype(int) - (65535 - values.astype(int)) / 257).max() < 1
+    )
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_pixels_turned_by_the_orientation_are_what_opencv_shows(
+    suffix: str, turn: int, tmp_path: Path
+) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    stored = np.kron(np.arange(12).reshape(3, 4) * 20, np.ones((8, 8))).astype(np.uint8)
+    path = tmp_path / f"x{suffix}"
+    exif = pillow.Exif()
+    exif[0x112] = turn
+    pillow.fromarray(stored).convert("RGB").save(path, exif=exif, quality=95)
+    assert file_orientation(path) == turn
+    expected = upright(stored, turn).astype(int)
+    assert np.abs(read_image(path)[..., 0] - expected).max() < 9
+
+
+def test_heic_is_read_or_its_extra_named(tmp_path: Path) -> None:
+    """The file was written by pillow-heif: red left, blue right."""
+    path = Path(__file__).with_name("red_blue.heic")
+    try:
+        import pillow_heif  # noqa: F401
+    except ModuleNotFoundError:
+        with pytest.raises(EdgeError, match=r"needs pillow_heif.*pip install '\.\[heic\]'"):
+            read_image(path)
+        return
+    image = read_image(path)
+    assert image.shape == (32, 64, 3)
+    left, right = image[16, 8].astype(int), image[16, 56].astype(int)
+    assert np.abs(left - (200, 30, 30)).max() < 12
+    assert np.abs(right - (30, 30, 200)).max() < 12
 
 
 def test_float_files_hold_fractions(tmp_path: Path) -> None:
@@ -77,7 +133,7 @@ def test_every_page_is_a_frame(suffix: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_says_what_it_does_not_read(tmp_path: Path) -> None:
-    for name in ("a.HEIC", "b.heic", "c.dng", "d.mp4", "notes", ".DS_Store", "Thumbs.db"):
+    for name in ("a.DNG", "b.cr2", "c.dng", "d.mp4", "notes", ".DS_Store", "Thumbs.db"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "sub").mkdir()
     cv2.imwrite(str(tmp_path / "z.png"), grey(9))
@@ -86,7 +142,7 @@ def test_a_folder_says_what_it_does_not_read(tmp_path: Path) -> None:
     assert delivered(source) == [(0, "z.png")]
     assert len(source.problems) == 1
     assert source.problems[0].startswith(
-        "not read: 1 .HEIC, 1 .dng, 1 .heic, 1 .mp4, 1 folder, 1 other (kinds read: .bmp, "
+        "not read: 1 .DNG, 1 .cr2, 1 .dng, 1 .mp4, 1 folder, 1 other (kinds read: .bmp, "
     )
     assert delivered(open_source(f"glob:{tmp_path}/*.png")) == [(0, "z.png")]
     assert delivered(open_source(f"{tmp_path}/**/z*")) == [(0, "z.png")]

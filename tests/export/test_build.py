@@ -245,7 +245,7 @@ def test_a_graph_that_the_parser_refuses(
 def test_tiles_that_the_network_cannot_take(
     rtx: TensorRtVariant, quarter: onnx.ModelProto, gpu: None
 ) -> None:
-    with pytest.raises(EdgeError, match=r"cannot build .* Dimensions are 33 and 32") as e:
+    with pytest.raises(EdgeError, match=r"cannot build .* must be conformable") as e:
         build_engine(quarter, rtx, Profile((33, 32), (1, 1, 1)))
     assert "\n" not in str(e.value)
 

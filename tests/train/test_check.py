@@ -72,7 +72,7 @@ def test_every_broken_pair_is_named_and_the_rest_counted(data: Path) -> None:
     assert broken == [
         f"broken: {data / 'images/alone.png'}: has no mask of the same name",
         f"broken: {cut}: not a readable image (damaged, or no image at all)",
-        f"broken: {data / 'masks/grey.png'}: holds grey value 7; "
+        f"broken: {data / 'masks/grey.png'}: holds grey value 7 and nowhere 0; "
         "a mask is 0 for background and 255 for particle",
         f"broken: {data / 'masks/turned.png'}: is 30x40 px, its photo 40x30",
     ]

@@ -29,12 +29,14 @@ def test_points_of_coco_keypoints(tmp_path: Path) -> None:
     ]
     images = [{"id": 7, "file_name": "images/a.png", "height": 10, "width": 10}]
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
-    found = read_points(path)["a.png"]
+    found = read_points(path)["images/a.png"]
     assert found.points.tolist() == [[1, 2]]
     assert found.ignored.tolist() == [[3, 4], [9, 9]]
     annotations[0]["keypoints"] = [1, 2]
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
-    with pytest.raises(EdgeError, match=r"points\.json: a\.png, annotation 1 has no keypoints"):
+    with pytest.raises(
+        EdgeError, match=r"points\.json: images/a\.png, annotation 1 has no keypoints"
+    ):
         read_points(path)
 
 

@@ -41,10 +41,10 @@ def test_disagreement_is_the_variance_over_particles() -> None:
 
 def test_photos_are_ordered_and_written(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    photos.mkdir()
+    (photos / "day 1").mkdir(parents=True)
     pellets = scene(np.random.default_rng(29), 96, 129, particles=8).image[..., ::-1]
     write_image(photos / "plain.png", np.full((64, 80, 3), 90, np.uint8))
-    write_image(photos / "pellets.png", np.ascontiguousarray(pellets))
+    write_image(photos / "day 1" / "pellets.png", np.ascontiguousarray(pellets))
     (photos / "broken.png").write_bytes(b"no image")
     out = tmp_path / "rank.csv"
     command = ["rank", "quarter_mrunet", str(photos), "--out", str(out)]
@@ -53,14 +53,14 @@ def test_photos_are_ordered_and_written(tmp_path: Path) -> None:
     assert "left out:" in done.output
     assert "broken.png" in done.output
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
-    assert [row["file"] for row in rows] == ["pellets.png", "plain.png"]
+    assert [row["file"] for row in rows] == ["day 1/pellets.png", "plain.png"]
     assert list(rows[0]) == ["file", "score", "particles", "disagreement"]
     score, particles = float(rows[0]["score"]), int(rows[0]["particles"])
     assert particles >= 4
     assert 0 < score <= particles
     assert float(rows[0]["disagreement"]) == pytest.approx(score / particles, abs=1e-3)
     assert (rows[1]["score"], rows[1]["particles"]) == ("0.0", "0")
-    (photos / "pellets.png").unlink()
+    (photos / "day 1" / "pellets.png").unlink()
     (photos / "plain.png").unlink()
     failed = CliRunner().invoke(train, command)
     assert failed.exit_code == 1

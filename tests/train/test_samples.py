@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from edge.errors import EdgeError
-from train.data.samples import Sample, find_samples, scan
+from train.data.check import check
+from train.data.samples import IGNORED, Sample, find_samples, scan
+from train.data.store import Store, keep_samples
+from train.metrics import object_counts
 
 HEIGHT, WIDTH = 20, 30
 
@@ -81,12 +84,210 @@ def test_photos_of_any_depth_and_channels(
     assert (loaded == 255).all()
 
 
-def test_object_numbers_in_16_bits_are_no_mask(tmp_path: Path) -> None:
-    """Read as 8 bits they would be an empty mask."""
+def touching() -> NDArray[np.uint8]:
+    """Three objects (20,30), numbered from 1, of which two touch."""
+    objects = np.zeros((HEIGHT, WIDTH), np.uint8)
+    objects[5:8, 10:12], objects[5:8, 12:14], objects[15:17, 20:22] = 1, 2, 3
+    return objects
+
+
+def coloured(colours: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
+    """`touching` in a colour for each number, blue first."""
+    table = np.zeros((4, len(next(iter(colours.values())))), np.uint8)
+    for number, colour in colours.items():
+        table[number] = colour
+    return table[touching()]
+
+
+WHITE, RED, GREEN = (255, 255, 255), (0, 0, 200), (0, 160, 0)
+SOME = touching() > 0
+
+
+@pytest.mark.parametrize(
+    ("mask", "objects"),
+    [
+        (SOME * np.uint8(1), 2),
+        (SOME * np.uint8(76), 2),  # a palette whose colours were lost
+        (coloured({1: RED, 2: RED, 3: RED}), 2),
+        (coloured({1: RED, 2: GREEN, 3: RED}), 3),  # a colour for a class
+        (coloured({1: RED, 2: GREEN, 3: WHITE}), 3),  # or for an object
+        (np.dstack([np.full((HEIGHT, WIDTH, 3), 255, np.uint8), SOME * np.uint8(255)]), 2),
+        (np.dstack([np.zeros((HEIGHT, WIDTH, 3), np.uint8), SOME * np.uint8(128)]), 2),
+        (coloured({0: (0, 0, 0, 0), **dict.fromkeys((1, 2, 3), (*GREEN, 255))}), 2),
+        (touching(), 3),
+        (touching().astype(np.uint16) * 300, 3),
+        (touching().astype(np.float32), 3),
+        (touching().astype(np.int32) + 70000 * SOME, 3),
+    ],
+)
+def test_a_mask_is_whatever_is_not_black(tmp_path: Path, mask: NDArray[Any], objects: int) -> None:
     write_photo(tmp_path / "images/a.png")
-    write_mask(tmp_path / "masks/a.tif", (particles() // 255).astype(np.uint16) * 3)
-    with pytest.raises(EdgeError, match=r"a\.tif: holds grey value 3; a mask is 0 for background"):
+    write_mask(tmp_path / f"masks/a.{'png' if mask.dtype.itemsize < 4 else 'tif'}", mask)
+    sample = find_samples(tmp_path)[0].load()
+    assert np.array_equal(sample.mask == 1, SOME)
+    # One detection that covers both of those that touch finds both.
+    found = object_counts(SOME.astype(np.uint8), sample.labels)
+    assert (found.tp, found.fp, found.fn) == (objects, 0, 0)
+    assert object_counts(np.zeros_like(sample.mask), sample.labels).fn == objects
+    report = check(*scan(tmp_path))
+    assert len(report.diameters_px) == objects
+    assert sorted(report.lengths_px) == ([2, 3, 3] if objects == 3 else [2, 4])
+
+
+@pytest.mark.parametrize("one_bit", [False, True])
+def test_palettes_and_one_bit(tmp_path: Path, one_bit: bool) -> None:
+    """As Pascal VOC has it, void in its colour; OpenCV writes neither."""
+    pillow = pytest.importorskip("PIL.Image")
+    write_photo(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    if one_bit:
+        image = pillow.fromarray(SOME)
+    else:
+        indices = touching()
+        indices[0, 0] = 255
+        image = pillow.fromarray(indices)
+        colours = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] + [0] * 753 + [224, 224, 192]
+        image.putpalette(colours)
+    image.save(tmp_path / "masks/a.png")
+    sample = find_samples(tmp_path)[0].load()
+    assert np.array_equal(sample.mask == 1, SOME)
+    assert (sample.mask[0, 0] == IGNORED) != one_bit
+
+
+def test_classes_by_number_leave_255_out(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    classes = np.where(touching() > 2, 1, touching())
+    classes[0] = 255
+    write_mask(tmp_path / "masks/a.png", classes)
+    sample = find_samples(tmp_path)[0].load()
+    assert (sample.mask[0] == IGNORED).all()
+    assert np.array_equal(sample.mask == 1, SOME)
+    assert any("void" in note for note in sample.notes)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (cv2.GaussianBlur(particles(), (0, 0), 1), "others on soft edges; .*anti-aliasing"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), "holds grey value 7 and nowhere 0"),
+        (coloured({0: WHITE, 1: RED, 2: RED, 3: RED}), "holds colour #c80000 and nowhere 0"),
+        (SOME.astype(np.float32) / 2, "fractions, as a map of probabilities"),
+        (
+            np.dstack([coloured({1: RED, 2: RED, 3: (0, 0, 0)}), np.uint8(255) * ~SOME]),
+            "alpha channel and its colours are different masks; .*Remove Alpha",
+        ),
+    ],
+)
+def test_a_mask_that_is_not_plain_says_what_to_change(
+    tmp_path: Path, mask: NDArray[Any], words: str
+) -> None:
+    write_photo(tmp_path / "images/a.png")
+    write_mask(tmp_path / f"masks/a.{'tif' if mask.dtype == np.float32 else 'png'}", mask)
+    with pytest.raises(EdgeError, match=words):
         find_samples(tmp_path)[0].load()
+
+
+def test_numbers_of_many_touching_objects_are_told_from_soft_edges(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png", (200, 200, 3))
+    rng = np.random.default_rng(0)
+    numbers = np.zeros((200, 200), np.uint8)
+    for number, at in enumerate(rng.integers(6, 194, (150, 2)).tolist(), 1):
+        cv2.circle(numbers, at, int(rng.integers(1, 6)), number, -1)
+    write_mask(tmp_path / "masks/a.png", numbers)
+    (paths,) = find_samples(tmp_path)
+    sample = paths.load()
+    assert len(np.unique(sample.labels)) == len(np.unique(numbers)) > 130
+    white = (numbers > 0).astype(np.uint8) * 255
+    small = cv2.resize(white, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imdecode(cv2.imencode(".jpg", white)[1], cv2.IMREAD_GRAYSCALE)
+    for soft in (cv2.GaussianBlur(white, (0, 0), 3), cv2.resize(small, (200, 200)), jpeg):
+        write_mask(tmp_path / "masks/a.png", np.asarray(soft))
+        with pytest.raises(EdgeError, match="others on soft edges"):
+            paths.load()
+
+
+def test_an_inverted_mask_is_said(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    write_mask(tmp_path / "masks/a.png", 255 - particles())
+    assert "INVERTED?" in check(*scan(tmp_path)).notes[0]
+
+
+def test_suffixes_of_masks_nested_folders_and_system_files(tmp_path: Path) -> None:
+    names = {"day1/p": "day1/p_mask", "day2/p": "day2/p-labels", "q": "q.jpg", "r": "r_cp_masks"}
+    for photo, mask in names.items():
+        for path in (tmp_path / f"images/{photo}.jpg", tmp_path / f"masks/{mask}.png"):
+            path.parent.mkdir(exist_ok=True, parents=True)
+            write_photo(path) if "images" in path.parts else write_mask(path, particles())
+    for name in ("images/._q.jpg", "images/__MACOSX/q.jpg", "masks/Thumbs.db", "masks/.x/q.png",
+                 "images/@eaDir/q.jpg", "._annotations.json"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    pairs, unpaired = scan(tmp_path)
+    assert unpaired == []
+    assert [pair.name for pair in pairs] == sorted(names)
+    assert all(pair.load().mask.any() for pair in pairs)
+
+
+def test_photos_of_one_name_in_coco_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for day in ("day1", "day2"):
+        (tmp_path / f"images/{day}").mkdir(parents=True)
+        write_photo(tmp_path / f"images/{day}/p.png")
+    write_coco(
+        tmp_path / "annotations.json", [annotation([BOX])], "C:\\x\\day1\\p.png", "day2/p.png"
+    )
+    samples = {paths.name: paths.load() for paths in find_samples(tmp_path)}
+    assert {name: bool(s.mask.any()) for name, s in samples.items()} == {
+        "day1/p": True, "day2/p": False
+    }  # fmt: skip
+
+
+def test_classes_of_coco_are_chosen_or_said(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    path = tmp_path / "annotations.json"
+    small = [[0, 0, 1, 0, 1, 1, 0, 1]]
+    write_coco(path, [annotation([BOX], category_id=1), annotation(small, category_id=2)])
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 1, "name": "plastic"}, {"id": 2, "name": "stone"}]
+    path.write_text(json.dumps(content))
+    both = find_samples(tmp_path)[0].load()
+    assert both.notes == ("all classes count as particle: plastic, stone; --classes chooses",)
+    (chosen,) = (paths.load() for paths in find_samples(tmp_path, ["plastic"]))
+    assert (both.mask.sum(), chosen.mask.sum(), chosen.notes) == (13, 12, ())
+    with pytest.raises(EdgeError, match="has no class glass; its classes are plastic, stone"):
+        find_samples(tmp_path, ["glass"])
+
+
+def test_a_ring_inside_another_is_a_hole(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    inner, beside = [11, 6, 13, 6, 13, 7, 11, 7], [13, 5, 16, 5, 16, 8, 13, 8]
+    write_coco(tmp_path / "annotations.json", [annotation([BOX, inner, beside])])
+    mask = find_samples(tmp_path)[0].load().mask
+    assert (mask.sum(), mask[6, 11:13].sum()) == (12 + 6 - 2, 0)
+
+
+def test_objects_of_coco_that_touch_stay_apart(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    beside = [14, 5, 16, 5, 16, 8, 14, 8]
+    write_coco(tmp_path / "annotations.json", [annotation([BOX]), annotation([beside])])
+    sample = find_samples(tmp_path)[0].load()
+    assert object_counts(np.zeros_like(sample.mask), sample.labels).fn == 2
+
+
+def test_photos_beyond_memory_are_the_same_in_a_file(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/a.png")
+    write_mask(tmp_path / "masks/a.png", touching())
+    (paths,) = find_samples(tmp_path)
+    loaded = paths.load()
+    (held,) = keep_samples([loaded])
+    assert held.image is loaded.image
+    (kept,) = keep_samples([loaded], Store(limit=0))
+    assert isinstance(kept.image.base, np.memmap) or isinstance(kept.image.base.base, np.memmap)
+    for part in ("image", "mask", "objects"):
+        found, expected = getattr(kept, part), getattr(loaded, part)
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+    (again,) = keep_samples([kept], Store(limit=0))
+    assert np.shares_memory(again.image, kept.image)
 
 
 def test_a_jpeg_mask_is_told_to_become_png(tmp_path: Path) -> None:

@@ -8,19 +8,20 @@ import click
 
 from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
-from train.commands.options import DATA
+from train.commands.options import CLASSES, DATA
 
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, required=True, type=PathArgument(dir_okay=False))
 @click.option("--data", type=DATA, required=True, help="Photos with masks, for the ablation.")
+@CLASSES
 @click.option(
     "--out",
     type=PathArgument(file_okay=False),
     required=True,
     help="New folder for tables, histograms and the proposed network.",
 )
-def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
+def analyse(checkpoints: tuple[Path, ...], data: Path, classes: tuple[str, ...], out: Path) -> None:
     """Say which stages of a network contribute, and propose a smaller one.
 
     \b
@@ -30,5 +31,9 @@ def analyse(checkpoints: tuple[Path, ...], data: Path, out: Path) -> None:
     with error_handler():
         with require_extra("train"):
             from train.analyse import analyse as run
-        found = run(checkpoints, data, out, lambda text: click.echo(printable(text), err=True))
+
+        def show(text: str) -> None:
+            click.echo(printable(text), err=True)
+
+        found = run(checkpoints, data, out, show, classes)
         click.echo(f"\n{found.describe()}\n\n{printable(str(out))}")

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from edge.errors import error_handler, require_extra
-from train.commands.options import DATA, INIT, recipe_of, settings_of, stoppable, training_options
+from train.commands.options import (
+    CLASSES,
+    DATA,
+    INIT,
+    note,
+    recipe_of,
+    settings_of,
+    stoppable,
+    training_options,
+)
 from train.commands.tables import show_tables
 from train.models.registry import PAPER_MODELS, open_model
 
@@ -39,6 +48,7 @@ from train.models.registry import PAPER_MODELS, open_model
     show_default=True,
     help="Px that a detection may lie beside a labelled object.",
 )
+@CLASSES
 @INIT
 @training_options
 @click.option("--ray", "address", help="Ray cluster that runs the jobs; local starts one.")
@@ -47,6 +57,7 @@ def crossval(
     fold: int | None,
     split_name: str,
     tolerance: int,
+    classes: tuple[str, ...],
     init: str | None,
     data: Path,
     out: Path,
@@ -66,8 +77,9 @@ def crossval(
             from train.crossval import Job, prepare_split, run_here
         start = open_checkpoint(init) if init else None
         chosen = recipe_of(recipe or ("strong" if start else "paper"), start)
+        settings["classes"] = classes
         asked = settings_of(data.name, start, devices, epochs, settings)
-        prepare_split(data, out, split_name, asked)
+        prepare_split(data, out, split_name, asked, note)
         jobs = [
             Job(spec, chosen, number, data, out, asked, tolerance, init)
             for spec in specs

@@ -9,7 +9,7 @@ import click
 
 from edge.arguments import PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
-from train.commands.options import DATA
+from train.commands.options import CLASSES, DATA, note
 
 
 @click.command()
@@ -20,6 +20,7 @@ from train.commands.options import DATA
     type=PathArgument(dir_okay=False),
     help="CSV of file,x,y[,ignore], or COCO keypoints: points on the particles of the photos.",
 )
+@CLASSES
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
@@ -52,6 +53,7 @@ def evaluate(
     checkpoint: str,
     data: Path,
     points: Path | None,
+    classes: tuple[str, ...],
     tolerance: float | None,
     threshold: float | None,
     min_diameter: float | None,
@@ -98,10 +100,10 @@ def evaluate(
             click.echo(f"{len(clicked)} photos")
         else:
             beside = int(tolerance or 0)
-            photos = load_samples(data)
+            photos = load_samples(data, classes, note)
             scored = score(source, photos, beside, threshold=used, bounds=bounds)
             click.echo(f"{scored.describe(used)}\n")
-            masks = [photo.mask for photo in photos]
+            masks = [photo.labels for photo in photos]
             curve = evaluate_masks(scored.maps, masks, beside, operating_u8=level, bounds=bounds)
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
         if picture:

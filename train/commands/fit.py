@@ -11,9 +11,11 @@ import click
 from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import (
+    CLASSES,
     DATA,
     INIT,
     material_options,
+    note,
     recipe_of,
     settings_of,
     stoppable,
@@ -40,6 +42,7 @@ from train.models.registry import open_model
     type=click.FloatRange(min=1),
     help="Px of the disc that is learnt at each point.  [default: the blob segmented around it]",
 )
+@CLASSES
 @material_options
 @click.option(
     "--crops",
@@ -59,6 +62,7 @@ def fit(
     data: Path | None,
     points: Path | None,
     point_diameter: float | None,
+    classes: tuple[str, ...],
     out: Path,
     recipe: str | None,
     devices: int | None,
@@ -77,6 +81,8 @@ def fit(
         raise click.UsageError("give either --data FOLDER or --sand FOLDER|GLOB")
     if points and not data:
         raise click.UsageError("--points are of the photos of --data FOLDER")
+    if classes and (points or not data):
+        raise click.UsageError("--classes are of a COCO file in --data FOLDER")
     if point_diameter and not points:
         raise click.UsageError("--point-diameter is of --points FILE")
     if not (model or init):
@@ -89,6 +95,7 @@ def fit(
             from train.data.folds import hold_out
             from train.data.points import point_samples, read_points
             from train.data.samples import Sample
+            from train.data.store import keep_samples
             from train.data.stream import Stream
             from train.fit import BEST
             from train.fit import fit as run
@@ -105,11 +112,12 @@ def fit(
             assert data is not None
             if points:
                 clicked = point_samples(data, read_points(points))
-                photos = [with_mask(photo, point_diameter) for photo in clicked]
+                photos = keep_samples(with_mask(photo, point_diameter) for photo in clicked)
                 settings["points"] = hashlib.sha256(points.read_bytes()).hexdigest()
                 settings["point_diameter"] = point_diameter
             else:
-                photos = load_samples(data)
+                photos = load_samples(data, classes, note)
+                settings["classes"] = classes
             training, validation = hold_out(photos, settings["seed"])
             name = data.name
         asked = settings_of(name, start, devices, epochs, settings)

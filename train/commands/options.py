@@ -9,11 +9,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.arguments import PathArgument
+from edge.errors import printable
 from train.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
     from train.fit import Settings
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names with commas between them, as a tuple."""
+
+    name = "name,name"
+
+    def convert(self, value: Any, _: Any, __: Any) -> tuple[str, ...]:
+        """Without empty ones."""
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def note(text: str) -> None:
+    """Show a guess that was made about the data."""
+    click.echo(f"note: {printable(text)}", err=True)
+
 
 # The paper's, and those of fine-tuning, which has not as far to go.
 EPOCHS, FINE_TUNING_EPOCHS = 150, 30
@@ -22,6 +39,14 @@ INIT = click.option(
     "--init",
     metavar="NAME|FILE",
     help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
+)
+
+
+CLASSES = click.option(
+    "--classes",
+    type=Names(),
+    default="",
+    help="Classes that count as particle, with commas.  [default: all]",
 )
 
 

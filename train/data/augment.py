@@ -24,6 +24,8 @@ from train.data.samples import Sample
 
 SHIFT, DEGREES = 0.2, 45.0
 SAMPLE_ROWS, SAMPLE_COLUMNS = 3, 6
+# Of a photo, counted at once.
+ROWS = 256
 
 
 class Augmentation(nn.Module):
@@ -53,10 +55,14 @@ def normalisation_of(samples: Sequence[Sample]) -> Normalisation:
     """Mean and standard deviation of all pixels of the photos."""
     total, squares, pixels = np.zeros(3), np.zeros(3), 0
     for sample in samples:
-        image = sample.image.reshape(-1, 3).astype(np.float64)
-        total += image.sum(axis=0)
-        squares += np.square(image).sum(axis=0)
-        pixels += len(image)
+        for first in range(0, len(sample.image), ROWS):
+            rows = sample.image[first : first + ROWS]
+            counts = [
+                np.bincount(rows[..., channel].ravel(), minlength=256) for channel in range(3)
+            ]
+            total += counts @ np.arange(256)
+            squares += counts @ np.arange(256) ** 2
+            pixels += rows[..., 0].size
     mean = total / pixels
     std = np.sqrt(squares / pixels - mean**2).clip(min=1.0)
     r, g, b = (round(float(v), 3) for v in mean)

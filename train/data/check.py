@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
-from train.data.samples import SamplePaths
+from train.data.samples import Notes, Sample, SamplePaths
 
 SIZES_SHOWN = 4
 QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
@@ -25,9 +25,11 @@ class Report:
         sizes: photos by (width, height), px.
         clean: photos without a particle.
         foreground: fraction of particle pixels over all photos, 0..1.
-        diameters_px: of the circle of each object's area; objects are 8-connected particle pixels.
+        diameters_px: of the circle of each object's area; objects are 8-connected particle pixels,
+            or what the labels number.
         lengths_px: the longer side of each object's box.
         broken: one sentence per photo, mask or pair that cannot be used.
+        notes: what was guessed, one sentence for each kind.
     """
 
     sizes: Mapping[tuple[int, int], int]
@@ -36,9 +38,10 @@ class Report:
     diameters_px: NDArray[np.float64]
     lengths_px: NDArray[np.int32]
     broken: Sequence[str]
+    notes: Sequence[str] = ()
 
     def describe(self) -> str:
-        """All but `broken`, as a table for a terminal."""
+        """All but `broken` and `notes`, as a table for a terminal."""
         photos = sum(self.sizes.values())
         most = Counter(self.sizes).most_common(SIZES_SHOWN)
         shown = [f"{width}x{height} ({count})" for (width, height), count in most]
@@ -72,19 +75,20 @@ def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
     areas: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     lengths = areas.copy()
     broken = list(unpaired)
+    notes = Notes()
     for pair in pairs:
         try:
-            mask = pair.load().mask
+            sample = pair.load()
         except EdgeError as error:
             broken.append(str(error))
             continue
-        # Row 0 is the background.
-        stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2]
-        objects = np.asarray(stats[1:], np.int32)
-        sizes[mask.shape[1], mask.shape[0]] += 1
-        clean += not len(objects)
-        areas.append(objects[:, cv2.CC_STAT_AREA])
-        lengths.append(objects[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1))
+        notes.add(sample)
+        area_px, length_px = _objects(sample)
+        height, width = sample.size_hw
+        sizes[width, height] += 1
+        clean += not len(area_px)
+        areas.append(area_px)
+        lengths.append(length_px)
     area = np.concatenate(areas)
     pixels = sum(width * height * count for (width, height), count in sizes.items())
     return Report(
@@ -94,4 +98,25 @@ def check(pairs: Iterable[SamplePaths], unpaired: Sequence[str]) -> Report:
         diameters_px=2 * np.sqrt(area / np.pi),
         lengths_px=np.concatenate(lengths),
         broken=broken,
+        notes=notes.describe(),
     )
+
+
+def _objects(sample: Sample) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Area and longer side of each object, px."""
+    if sample.objects is None:
+        # Row 0 is the background.
+        stats = cv2.connectedComponentsWithStats(sample.labels, connectivity=8)[2]
+        objects = np.asarray(stats[1:], np.int32)
+        sides = objects[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+        return objects[:, cv2.CC_STAT_AREA], sides.max(axis=1)
+    places = np.nonzero(sample.objects)
+    numbers = sample.objects[places].astype(np.intp) - 1
+    count = int(numbers.max()) + 1
+    longest = np.zeros(count, np.int32)
+    for at in places:
+        low, high = np.full(count, sample.mask.size), np.zeros(count, np.intp)
+        np.minimum.at(low, numbers, at)
+        np.maximum.at(high, numbers, at)
+        longest = np.maximum(longest, (high - low + 1).astype(np.int32))
+    return np.bincount(numbers, minlength=count).astype(np.int32), longest

@@ -1,21 +1,21 @@
-"""COCO instance annotations as masks; every category counts as particle.
-
-pycocotools is imported here only.
-"""
+"""COCO instance annotations as masks; an annotation is an object."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
 from edge.errors import EdgeError
 from edge.files import read_json
+from edge.sources.exif import UPRIGHT, upright
+from train.data.mask import Mask
+from train.data.outline import Canvas, decode_runs
 
 
 @dataclass(frozen=True)
@@ -26,74 +26,61 @@ class Entry:
     photo: str
     shape: tuple[int, int]
     annotations: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.file}: {self.photo}"
 
-    def draw(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The mask (H,W) of a photo of `shape`, 1 where any annotation is.
+    def draw(self, shape: tuple[int, ...], turn: int = UPRIGHT) -> Mask:
+        """The mask of a photo of `shape`, upright.
+
+        Args:
+            turn: the EXIF orientation of the photo; annotations of its pixels as stored are turned
+                alike.
 
         Raises:
             EdgeError: the file gives another shape, or an annotation cannot be drawn.
         """
-        if shape != self.shape:
+        stored = shape[::-1] if turn > 4 else shape
+        turned = self.shape != shape and self.shape == stored
+        if self.shape != shape and not turned:
             raise EdgeError(
                 f"{self} is {self.shape[1]}x{self.shape[0]} px, its photo {shape[1]}x{shape[0]}"
             )
-        mask = np.zeros(self.shape, np.uint8)
-        polygons: list[list[float]] = []
+        canvas = Canvas(self.shape)
         for annotation in self.annotations:
             where = f"{self}, annotation {annotation.get('id')}"
             segmentation = annotation.get("segmentation")
             if not segmentation:
                 raise EdgeError(f"{where} has no segmentation; a box alone is no mask")
             if isinstance(segmentation, dict):
-                mask |= _decoded(segmentation, self.shape, where)
+                canvas.draw(runs=runs_of(segmentation, self.shape, where))
             else:
-                polygons += _checked(segmentation, self.shape, where)
-        if polygons:
-            mask |= coco.decode(coco.merge(coco.frPyObjects(polygons, *self.shape)))
-        return mask
+                canvas.draw(rings_of(segmentation, self.shape, where))
+        objects = canvas.objects
+        if turned:
+            objects = np.asarray(upright(objects, turn), np.int32)
+        return Mask((objects > 0).astype(np.uint8), objects, self.notes)
 
 
-def _decoded(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> NDArray[np.uint8]:
-    """The mask (H,W) of a run-length code: alternating runs of 0 and 1, column by column.
+def runs_of(segmentation: dict[str, Any], shape: tuple[int, int], where: str) -> list[int]:
+    """The runs of a run-length code, column by column.
 
     Not by pycocotools: where the runs end too early it leaves the rest as the memory was.
     """
     height, width = shape
     try:
         counts = segmentation["counts"]
-        runs = _runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
+        runs = decode_runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
         whole = segmentation["size"] == [height, width] and sum(runs) == height * width
     except (KeyError, TypeError, ValueError, OverflowError):
         whole = False
     if not whole or min(runs) < 0:
         raise EdgeError(f"{where} has a run-length code that is not one of {width}x{height} px")
-    values = np.arange(len(runs)) % 2
-    return np.repeat(values.astype(np.uint8), runs).reshape(width, height).T
-
-
-def _runs(code: str) -> list[int]:
-    """Compressed counts: 5 bits a character, the lowest first, in two's complement.
-
-    From the fourth on each is the difference to the last but one.
-    """
-    runs: list[int] = []
-    value = bits = 0
-    for character in code.encode("ascii"):
-        digit = character - 48
-        value |= (digit & 31) << bits
-        bits += 5
-        if not digit & 32:  # the last character of this count
-            if digit & 16:
-                value -= 1 << bits
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = bits = 0
     return runs
 
 
-def _checked(segmentation: Any, shape: tuple[int, int], where: str) -> list[list[float]]:
+def rings_of(segmentation: Any, shape: tuple[int, int], where: str) -> list[NDArray[np.float64]]:
     """Polygons that pycocotools can take: it crashes on some others, or draws their box."""
     try:
         polygons = [np.asarray(points, np.float64) for points in segmentation]
@@ -106,30 +93,38 @@ def _checked(segmentation: Any, shape: tuple[int, int], where: str) -> list[list
             raise EdgeError(
                 f"{where} has a polygon that is not x1, y1, x2, y2, x3, y3... on the photo"
             )
-    return [points.tolist() for points in polygons]
+    return [points.reshape(-1, 2) for points in polygons]
 
 
-def read_coco(path: Path) -> dict[str, Entry]:
-    """The entry of each photo, by the last part of its file name.
+def read_coco(path: Path, classes: Sequence[str] = ()) -> dict[str, Entry]:
+    """The entry of each photo, by its file name as the file gives it, with slashes.
+
+    Args:
+        classes: names of the categories that count.  [default: all]
 
     Raises:
-        EdgeError: the file is no JSON or no COCO, names a photo twice, or annotates one that it
-            does not list.
+        EdgeError: the file is no JSON or no COCO, names a photo twice, annotates one that it does
+            not list, or has no category of a name in `classes`.
         OSError: it cannot be read.
     """
     content = read_json(path)
     annotations: dict[object, list[dict[str, Any]]] = defaultdict(list)
     entries: dict[str, Entry] = {}
     try:
+        names = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
+        used = {names.get(a.get("category_id"), "") for a in content["annotations"]}
+        check_classes(classes, set(names.values()), path)
         for annotation in content["annotations"]:
-            annotations[annotation["image_id"]].append(annotation)
+            if not classes or names.get(annotation.get("category_id")) in classes:
+                annotations[annotation["image_id"]].append(annotation)
+        notes = () if classes else several_classes(used)
         for image in content["images"]:
             # Tools write images/a.jpg and images\a.jpg as well as a.jpg.
-            name = PurePosixPath(image["file_name"].replace("\\", "/")).name
+            name = image["file_name"].replace("\\", "/")
             if name in entries:
                 raise EdgeError(f"{path}: lists {name} twice; keep one")
             shape = int(image["height"]), int(image["width"])
-            entries[name] = Entry(path, name, shape, annotations.pop(image["id"], []))
+            entries[name] = Entry(path, name, shape, annotations.pop(image["id"], []), notes)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EdgeError(
             f"{path}: not COCO annotations; these have 'images' (with id, file_name, height and "
@@ -141,3 +136,20 @@ def read_coco(path: Path) -> dict[str, Entry]:
             f"which is not in 'images'"
         )
     return entries
+
+
+def check_classes(classes: Sequence[str], there: Collection[str], path: Path) -> None:
+    """Raises EdgeError where one of `classes` is not `there`."""
+    for name in classes:
+        if name not in there:
+            raise EdgeError(
+                f"{path}: has no class {name}; its classes are {', '.join(sorted(there))}"
+            )
+
+
+def several_classes(used: Collection[str]) -> tuple[str, ...]:
+    """A note on labels of several classes, all of which count."""
+    named = sorted(name for name in used if name)
+    if len(named) < 2:
+        return ()
+    return (f"all classes count as particle: {', '.join(named)}; --classes chooses",)

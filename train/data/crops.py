@@ -26,7 +26,7 @@ class Window:
 
 
 class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """Crops of one size out of photos held in memory (a 1440x1440 photo takes 8 MB).
+    """Crops of one size out of photos, of which only the crops are read.
 
     Photos smaller than a crop are padded right and below with the `fill` colour, as background.
 
@@ -42,39 +42,32 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         sizes = np.array([sample.mask.shape for sample in samples]).max(axis=0)
         height, width = (min(crop, -(-int(size) // multiple) * multiple) for size in sizes)
         self.side_hw = height, width
-        self._samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self._samples = [(sample.image, sample.mask) for sample in samples]
+        self._padded_hw: list[tuple[int, int]] = []
+        self._fill = [round(v) for v in fill]
         self.grid: list[Window] = []
         for number, sample in enumerate(samples):
             layout = paper_grid(sample.size_hw, multiple, tile=crop)
             self.grid += [Window(number, top, left) for top, left in layout.origins()]
-            self._samples.append(self._padded(sample, layout.padded_hw, fill))
-
-    def _padded(
-        self, sample: Sample, padded_hw: tuple[int, int], fill: Sequence[float]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        below, right = (
-            max(padded, side) - size
-            for padded, side, size in zip(padded_hw, self.side_hw, sample.mask.shape, strict=True)
-        )
-        if not (below or right):
-            return sample.image, sample.mask
-        image = cv2.copyMakeBorder(
-            sample.image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[round(v) for v in fill]
-        )
-        mask = cv2.copyMakeBorder(sample.mask, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
-        return np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
+            padded, side = layout.padded_hw, self.side_hw
+            self._padded_hw.append((max(padded[0], side[0]), max(padded[1], side[1])))
 
     def __getitem__(self, window: Window) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,h,w), channels last in memory, and mask uint8 (1,h,w), 1 on particles
         and `IGNORED` where that is doubtful."""
+        image, mask = (self._part(window, part) for part in self._samples[window.sample])
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)[None]
+
+    def _part(self, window: Window, whole: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A crop of an image or mask, padded."""
         height, width = self.side_hw
-        rows = slice(window.top, window.top + height)
-        columns = slice(window.left, window.left + width)
-        image, mask = self._samples[window.sample]
-        return (
-            torch.from_numpy(image[rows, columns]).permute(2, 0, 1),
-            torch.from_numpy(mask[rows, columns])[None],
-        )
+        part = whole[window.top : window.top + height, window.left : window.left + width]
+        below, right = height - part.shape[0], width - part.shape[1]
+        if not (below or right):
+            return part
+        fill = self._fill if whole.ndim == 3 else 0
+        padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=fill)
+        return np.asarray(padded, np.uint8)
 
     def __len__(self) -> int:
         """Crops of an epoch."""
@@ -86,18 +79,21 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def prior(self) -> float:
         """Fraction of particle pixels in the grid's crops."""
-        return float(
-            np.mean([(self[window][1] == 1).float().mean().item() for window in self.grid])
-        )
+        masks = (self._part(window, self._samples[window.sample][1]) for window in self.grid)
+        return float(np.mean([(torch.from_numpy(m) == 1).float().mean().item() for m in masks]))
 
-    def particles(self) -> list[NDArray[np.int64]]:
-        """Pixels (n,2) as (y, x) of the particles of each photo."""
-        return [np.argwhere(mask == 1) for _, mask in self._samples]
+    def particles(self) -> list[NDArray[np.uint32]]:
+        """The places of particle pixels (n,) in each photo, y * width + x."""
+        return [np.flatnonzero(mask == 1).astype(np.uint32) for _, mask in self._samples]
+
+    def position(self, number: int, place: int) -> tuple[int, int]:
+        """(y, x) of such a place in a photo."""
+        y, x = divmod(place, int(self._samples[number][1].shape[1]))
+        return y, x
 
     def sample_hw(self, number: int) -> tuple[int, int]:
         """Height and width of a photo with its padding."""
-        height, width = self._samples[number][1].shape
-        return height, width
+        return self._padded_hw[number]
 
 
 class CropSampler(Sampler[Window]):
@@ -137,7 +133,7 @@ class CropSampler(Sampler[Window]):
 
     def _around_particle(self, rng: np.random.Generator, sample: int) -> Window:
         pixels = self._particles[sample]
-        at = pixels[rng.integers(len(pixels))]
+        at = self._crops.position(sample, int(pixels[rng.integers(len(pixels))]))
         corner = []
         for pixel, side, size in zip(
             at, self._crops.side_hw, self._crops.sample_hw(sample), strict=True
@@ -152,8 +148,9 @@ def as_samples(samples: Iterable[Sample], crop: int) -> list[Sample]:
     found = []
     for sample in samples:
         grid = paper_grid(sample.size_hw, 1, tile=crop)
-        tiles = zip(
-            grid.origins(), split(sample.image, grid), split(sample.mask, grid), strict=True
-        )
-        found += [Sample(f"{sample.name}@{y},{x}", image, mask) for (y, x), image, mask in tiles]
+        parts = [sample.image, sample.mask, sample.labels]
+        tiles = zip(grid.origins(), *(split(part, grid) for part in parts), strict=True)
+        for (y, x), image, mask, labels in tiles:
+            objects = None if sample.objects is None else labels
+            found.append(Sample(f"{sample.name}@{y},{x}", image, mask, objects, sample.notes))
     return found

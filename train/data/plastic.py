@@ -95,7 +95,9 @@ def read_cutouts(folder: Path) -> list[CutOut]:
     found = []
     for photo in (paths.load() for paths in find_samples(folder)):
         height_all, width_all = photo.size_hw
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(photo.mask)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            np.asarray(photo.mask == 1, np.uint8)
+        )
         for label in range(1, count):
             x, y, width, height, area = stats[label]
             inside = x > 1 and y > 1 and x + width < width_all - 1

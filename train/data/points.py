@@ -23,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BadArgumentError, EdgeError, require_extra
-from edge.sources.images import image_files, read_image
+from edge.sources.images import nested_image_files, read_image
+from train.data.photo_names import PhotoFiles
+from train.data.store import Store
 
 if TYPE_CHECKING:
     from train.data.coco import Entry
@@ -61,7 +63,7 @@ class PointSample:
 
 
 def read_points(path: Path) -> dict[str, PointLabels]:
-    """The points of each photo that has any, by file name.
+    """The points of each photo that has any, by the file name that the file gives.
 
     Args:
         path: .csv with columns file, x, y and optionally ignore (0 or 1), or .json of COCO
@@ -144,7 +146,8 @@ def _coordinate(value: Any, where: str) -> float:
 
 
 def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[PointSample]:
-    """Every photo of `folder`/images or, where there is no such folder, of `folder`, in memory.
+    """Every photo of `folder`/images or, where there is no such folder, of `folder`; in memory or,
+    beyond what that holds, in a temporary file.
 
     A photo that `labels` does not name has no particle.
 
@@ -153,14 +156,28 @@ def point_samples(folder: Path, labels: Mapping[str, PointLabels]) -> list[Point
             `labels` names a photo that is not there.
     """
     folder = folder / "images" if (folder / "images").is_dir() else folder
-    files = image_files(folder)
+    files = nested_image_files(folder)
     if not files:
         raise EdgeError(f"{folder}: holds no images")
-    absent = labels.keys() - {path.name for path in files}
-    if absent:
-        raise EdgeError(f"{min(absent)}: has points but is not in {folder}")
+    known, store = PhotoFiles(files), Store()
+    by_file: dict[Path, PointLabels] = {}
+    for name, points in sorted(labels.items()):
+        path = known.find(name)
+        if path is None:
+            raise EdgeError(
+                f"{name}: has points but is not in {folder}, or more than once; name it by its "
+                f"folder, too"
+            )
+        if path in by_file:
+            raise EdgeError(f"{name}: is {path}, as another name with points is; keep one")
+        by_file[path] = points
     photos = [
-        PointSample(path.name, read_image(path), labels.get(path.name, NO_POINTS)) for path in files
+        PointSample(
+            path.relative_to(folder).as_posix(),
+            store.keep(read_image(path)),
+            by_file.get(path, NO_POINTS),
+        )
+        for path in files
     ]
     for photo in photos:
         height, width = photo.image.shape[:2]
