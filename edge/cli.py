@@ -82,8 +82,8 @@ if TYPE_CHECKING:
     metavar="URI",
     multiple=True,
     help="Where results go besides: jsonl:FILE, csv:FILE, frames:FILE, shapes:FILE, segments:FILE, "
-    "sqlite:FILE, video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, mqtt://HOST/TOPIC, "
-    "mqtts://HOST/TOPIC or prometheus://:PORT. Repeatable.",
+    "sqlite:FILE, video:FILE, masks:FOLDER, overlays:FOLDER, crops:FOLDER, coco:FILE, "
+    "labelstudio:FILE, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC or prometheus://:PORT. Repeatable.",
 )
 @click.option(
     "--shapes",

@@ -11,6 +11,7 @@ from train.commands.evaluate import evaluate
 from train.commands.fit import fit
 from train.commands.import_labels import import_labels
 from train.commands.mine import mine
+from train.commands.rank import rank
 from train.commands.report import report
 from train.commands.samples import samples
 from train.commands.sirst import sirst
@@ -25,7 +26,7 @@ def train() -> None:
 
 
 for command in (
-    synth, import_labels, check, fit, crossval, tables, sirst, evaluate, report, mine, samples,
-    analyse,
+    synth, import_labels, check, fit, crossval, tables, sirst, evaluate, report, mine, rank,
+    samples, analyse,
 ):  # fmt: skip
     train.add_command(command)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge.errors import BadArgumentError
 from edge.files import ensure_empty_directory
+from edge.sinks.annotations import AnnotationSink, CocoSink, LabelStudioSink
 from edge.sinks.crops import CropSink, Limit
 from edge.sinks.images import MaskSink, OverlaySink
 from edge.sinks.mqtt import MqttSink
@@ -31,6 +32,10 @@ def _rotated(uri: SinkUri) -> tuple[Path, Rotation]:
     return (uri.new_file() if rotation == NEVER else uri.file()), rotation
 
 
+def _annotations(kind: type[AnnotationSink]) -> Callable[[SinkUri], Sink]:
+    return lambda uri: kind(uri.new_file(), **uri.options())
+
+
 # By scheme; called with the URI.
 SINKS: dict[str, Callable[[SinkUri], Sink]] = {
     "jsonl": lambda uri: JsonLinesSink(*_rotated(uri), mm_per_pixel=uri.mm_per_pixel),
@@ -41,6 +46,8 @@ SINKS: dict[str, Callable[[SinkUri], Sink]] = {
     "masks": lambda uri: MaskSink(uri.folder(), **uri.options()),
     "overlays": lambda uri: OverlaySink(uri.folder(), **uri.options()),
     "crops": lambda uri: CropSink(uri.folder(), **uri.options(limit=Limit.parse)),
+    "coco": _annotations(CocoSink),
+    "labelstudio": _annotations(LabelStudioSink),
     "video": lambda uri: VideoSink(*_rotated(uri)),
     "sqlite": lambda uri: SqliteSink(uri.file(), uri.mm_per_pixel, **uri.options()),
     "mqtt": MqttSink.from_uri,

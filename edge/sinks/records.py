@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ from edge.belt.density import SEGMENT_COLUMNS, SEGMENT_MM_COLUMNS
 from edge.belt.result import BeltResult
 from edge.belt.source import BeltSource
 from edge.errors import BadArgumentError, printable
-from edge.files import sync
 from edge.frame import Frame, SkippedFrame
 from edge.result import COLUMNS, MM_COLUMNS, Result
 from edge.shapes import SHAPE_COLUMNS, SHAPE_MM_COLUMNS, measure_shapes
-from edge.sinks.rotation import NEVER, Rotation, part
+from edge.sinks.append_only_file import AppendOnlyFile
+from edge.sinks.rotation import NEVER, Rotation
 from edge.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class JsonLinesSink(Sink):
     ) -> None:
         self.name = path.name
         self._mm_per_pixel = mm_per_pixel
-        self._file = _AppendOnlyFile(path, rotation)
+        self._file = AppendOnlyFile(path, rotation)
 
     def write(self, result: Result) -> None:
         """As `Sink.write`."""
@@ -176,75 +175,12 @@ def _printable(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: printable(v) if isinstance(v, str) else v for k, v in row.items()}
 
 
-class _AppendOnlyFile:
-    """A text file that never ends in half an entry, not even on a full disk; several of them, one
-    after the other, where they rotate. Made when the first entry comes.
-
-    Attributes:
-        header: what each file begins with.
-    """
-
-    def __init__(self, path: Path, rotation: Rotation, header: str = "") -> None:
-        self.header = header
-        self._path, self._rotation = path, rotation
-        self._file: io.FileIO | None = None
-        self._final, self._begun_s = path, 0.0
-
-    def append(self, text: str) -> None:
-        data = text.encode()
-        if self._file:
-            size = self._file.tell() + len(data)
-            if self._rotation.due(self._begun_s, size, time.time()):
-                self._finish()
-        if data:
-            self._write(self._file or self._begin(), data)
-
-    def close(self) -> None:
-        if not self._file and self._rotation == NEVER:
-            self._begin()  # a run that found nothing leaves a file that says so
-        if self._file:
-            self._finish()
-
-    def _begin(self) -> io.FileIO:
-        self._begun_s = time.time()
-        self._final = self._rotation.path(self._path, self._begun_s)
-        # Unbuffered: a failed write shows at once and leaves nothing to be tried again.
-        file = part(self._final).open("xb", buffering=0)
-        try:
-            self._write(file, self.header.encode())
-        except OSError:
-            file.close()
-            part(self._final).unlink()
-            raise
-        self._file = file
-        return file
-
-    def _write(self, file: io.FileIO, data: bytes) -> None:
-        begin, left = file.tell(), memoryview(data)
-        try:
-            while left:
-                left = left[file.write(left) :]
-        except OSError as error:
-            error.filename = error.filename or str(self._final)
-            file.truncate(begin)
-            file.seek(begin)
-            raise
-
-    def _finish(self) -> None:
-        if file := self._file:
-            self._file = None
-            file.close()
-            sync(part(self._final))
-            part(self._final).rename(self._final)
-            sync(self._final.parent)
-
-
 class _Table:
     """CSV files with a header."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], rotation: Rotation) -> None:
         self._columns = columns
-        self._file = _AppendOnlyFile(path, rotation, _header(columns))
+        self._file = AppendOnlyFile(path, rotation, _header(columns))
 
     def add_columns(self, columns: tuple[str, ...]) -> None:
         """Before anything is appended."""

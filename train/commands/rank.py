@@ -1,0 +1,46 @@
+"""train rank: which photos to label next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.arguments import PathArgument, Threshold
+from edge.errors import error_handler, printable, require_extra
+
+# Rows of the table; the file has all.
+SHOWN = 20
+
+
+@click.command()
+@click.argument("model")
+@click.argument("photos", type=PathArgument(exists=True, file_okay=False))
+@click.option("--out", type=PathArgument(dir_okay=False), help="Write all rows as CSV here.")
+@click.option(
+    "--threshold",
+    type=Threshold(),
+    help="Probability from which on a pixel is a particle.  [default: the network's own]",
+)
+def rank(model: str, photos: Path, out: Path | None, threshold: float | None) -> None:
+    """Order the photos of a folder by what a label of each would teach MODEL.
+
+    That is how little it agrees with itself about the particles of a photo that is turned,
+    mirrored, darker or brighter: eight passes over each photo.
+
+    \b
+    MODEL is a .pt file of 'train fit', an engine, or the name of a shipped one.
+    """
+    with error_handler():
+        with require_extra("train"):
+            from train.evaluate import open_source, threshold_of
+            from train.ranking import describe, write
+            from train.ranking import rank as run
+        source = open_source(model)
+        used = threshold_of(source) if threshold is None else threshold
+        ranks = run(source, photos, used, lambda text: click.echo(printable(text), err=True))
+        if out:
+            write(ranks, out)
+        click.echo(describe(ranks[:SHOWN]))
+        if len(ranks) > SHOWN:
+            click.echo(f"and {len(ranks) - SHOWN} more")
