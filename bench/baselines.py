@@ -49,6 +49,8 @@ CROPS, SAHI = "crops, ONNX Runtime", "SAHI"
 ONNX_RUNTIME, OPENVINO = "our tiles, ONNX Runtime fp32", "our tiles, OpenVINO f32"
 # How many times as fast ours shall be: as the crops for a frame, as SAHI but for the network.
 FRAME_TARGET, TILING_TARGET = 1.6, 5.0
+# Of a frame in whose light particles are found, and of no single pixels, which SAHI refuses.
+SEED = 8
 # How many times as long ours may take as OpenVINO on our tiles.
 OPENVINO_TARGET = 1.0
 # What other engine files are called where `edge-run` chooses.
@@ -190,7 +192,7 @@ def measure(
     """
     path = shipped().get(model, Path(model))
     _, info = read_graph(path)
-    image = scene(np.random.default_rng(0), side, side, particles=80).image
+    image = scene(np.random.default_rng(SEED), side, side, particles=80).image
     ours = tiling.tile_grid(image.shape[:2], multiple=info.multiple, halo=info.halo)
     crops = tiling.paper_grid(image.shape[:2], info.multiple, tile=tile)
     session = onnxruntime.InferenceSession(str(path), providers=PROVIDERS)
