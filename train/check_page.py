@@ -21,7 +21,7 @@ from edge.errors import printable
 from edge.samples.charts import Row, bars
 from edge.samples.document import document, jpeg_uri, section, table
 from train.data.check import BROKEN, DOUBTFUL, Finding, Report
-from train.data.displacement import LEFT, MIN_OBJECTS, REACH, SURE
+from train.data.displacement import LEFT, MIN_OBJECTS, REACH_PX, SURE
 from train.data.duplicates import NEAR_BITS
 from train.data.samples import Sample
 
@@ -37,10 +37,13 @@ OUTLINE, BETTER = (255, 92, 255), (86, 220, 255)
 CSS = """
 .photos { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); margin: .5rem 0 1rem; }
 .photos img { display: block; width: 100%; height: 9.5rem; object-fit: contain; background: #000; border-radius: .3rem; }
+.views { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
+.views img { height: 15rem; }
 .chart .interval { display: none; }
 .outline { color: #ff5cff; } .better { color: #56dcff; }
 .outline, .better { background: #000; padding: 0 .4rem; border-radius: .2rem; }
 details p { overflow-wrap: anywhere; }
+td { white-space: normal; }
 """  # noqa: E501
 
 # What each kind of finding is, and what to do about it.
@@ -86,10 +89,10 @@ ADVICE = {
 }
 RULES = (
     f"Near-duplicates: perceptual hashes of 255 bits (pHash of Zauner, 2010, with 16 x 16 "
-    f"frequencies) differ in at most {NEAR_BITS}, also turned by quarters or mirrored; parts of a "
-    f"photo that overlap are not found.",
+    f"frequencies, of clipped greys) differ in at most {NEAR_BITS}, also turned by quarters or "
+    f"mirrored; parts of a photo that overlap are not found.",
     "Inverted: more than half of the mask is particle.",
-    f"Displaced: of a mask moved by up to 1.5 diameters ({REACH} px at least), the mean "
+    f"Displaced: of a mask moved by up to a particle's diameter ({REACH_PX} px at least), the mean "
     f"local contrast of the photo under it is highest at least 2 px and a quarter of a diameter "
     f"away, is there at least {1 / LEFT:.2g} times as far above the photo's mean, and gains "
     f"{SURE:g} standard errors over the particles, of which there must be {MIN_OBJECTS}.",
@@ -154,7 +157,8 @@ class CheckPage:
                 )
                 more += one.photos[len(shown) :]
         if single:
-            content.append(f'<div class="photos">{"".join(single)}</div>')
+            views = " views" if kind == "displaced" else ""
+            content.append(f'<div class="photos{views}">{"".join(single)}</div>')
         if more and kind in BROKEN:
             content.append(f"<ul>{''.join(f'<li>{_text(text)}</li>' for text in more)}</ul>")
         elif more:

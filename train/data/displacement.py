@@ -5,7 +5,8 @@ high. A mask is displaced where it would find more of it elsewhere:
 
 - local contrast is how far a pixel is from the mean of its neighbourhood, three particles wide, in
   Lab;
-- the mask is moved in steps of an eighth of the median particle (at least 1 px), by up to twelve;
+- the mask is moved in steps of an eighth of the median particle's diameter (at least 1 px), by up
+  to that diameter (at least 12 px);
 - the contrast under the moved mask has its peak at least a quarter of a particle and 2 px away, and
   not at the end of the search;
 - in place, the mask has at most `LEFT` of that peak above the photo's mean;
@@ -22,9 +23,9 @@ from numpy.typing import NDArray
 
 from train.data.samples import Sample
 
-STEPS, REACH = 8, 12
+STEPS, REACH_PX = 8, 12
 MIN_OBJECTS = 6
-LEFT, SURE = 0.6, 5.0
+LEFT, SURE = 0.7, 4.0
 # Pixels of particles that are looked at.
 MAX_PIXELS = 20_000
 
@@ -45,7 +46,9 @@ def displacement(sample: Sample) -> tuple[int, int] | None:
         return None
     diameter = 2 * math.sqrt(float(np.median(sizes)) * every / math.pi)
     step = max(1, round(diameter / STEPS))
-    reach = REACH * step
+    # A particle's diameter, and more where that is only a few px.
+    steps = max(STEPS, -(-REACH_PX // step))
+    reach = steps * step
     contrast = _local_contrast(sample.image, 2 * round(1.5 * diameter) + 1)
     padded = np.asarray(
         cv2.copyMakeBorder(contrast, reach, reach, reach, reach, cv2.BORDER_REFLECT)
@@ -57,14 +60,14 @@ def displacement(sample: Sample) -> tuple[int, int] | None:
     ])  # fmt: skip
     totals = means.mean(axis=2) - contrast.mean()
     down, right = (int(at) for at in np.unravel_index(np.argmax(totals), totals.shape))
-    if {down, right} & {0, 2 * REACH}:
+    if {down, right} & {0, 2 * steps}:
         return None
-    away = (right - REACH) * step, (down - REACH) * step
-    gain = means[down, right] - means[REACH, REACH]
+    away = (right - steps) * step, (down - steps) * step
+    gain = means[down, right] - means[steps, steps]
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
     if (
         math.hypot(*away) < max(2.0, diameter / 4)
-        or totals[REACH, REACH] > LEFT * totals[down, right]
+        or totals[steps, steps] > LEFT * totals[down, right]
         or gain.mean() < SURE * error
     ):
         return None
