@@ -25,7 +25,7 @@ from train.data.samples import Sample
 
 STEPS, REACH_PX = 8, 12
 MIN_OBJECTS = 6
-LEFT, SURE = 0.7, 4.0
+LEFT, SURE = 0.7, 5.0
 # Pixels of particles that are looked at.
 MAX_PIXELS = 20_000
 
