@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,14 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
 from edge.particles import threshold_u8
 from edge.samples.charts import Line, Row, bars, lines, nice_above, short
-from edge.samples.document import document, section, table
+from edge.samples.document import document, jpeg_uri, section, table
 from train import paper
 from train.crossval import results
 from train.data.samples import IGNORED
@@ -334,9 +332,10 @@ def _figure(errors: PhotoErrors) -> str:
     if not whole:
         text += f"; shown is the part at {left}, {top} px with the most errors"
     place = f'x="{left}" y="{top}" width="{width}" height="{height}"'
+    uri = jpeg_uri(part, JPEG_QUALITY)
     return (
         f'<figure><svg viewBox="{left} {top} {width} {height}" role="img" '
-        f'aria-label="{escape(text)}"><image {place} href="{_data_uri(part)}"/>{marks}</svg>'
+        f'aria-label="{escape(text)}"><image {place} href="{uri}"/>{marks}</svg>'
         f"<figcaption>{escape(text)}</figcaption></figure>"
     )
 
@@ -358,12 +357,6 @@ def _path(kind: str, objects: NDArray[np.float64], margin: float) -> str:
         return ""
     path = "".join(parts)
     return f'<path class="halo" d="{path}"/><path class="{kind}" d="{path}"/>'
-
-
-def _data_uri(image: NDArray[np.uint8]) -> str:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
 
 
 def _crossval(tables: CrossvalTables) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from html import escape
 from importlib import resources
 from string import Template
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 
 def document(title: str, subtitle: str, sections: Iterable[str], css: str = "") -> str:
@@ -46,3 +51,10 @@ def table(head: Iterable[str], body: Iterable[Iterable[str]], label: str) -> str
         f'<div class="table" tabindex="0" role="group" aria-label="{escape(label)}"><table><thead>'
         f"<tr>{titles}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def jpeg_uri(image: NDArray[np.uint8], quality: int) -> str:
+    """A picture (H,W,3) RGB as a data URI, `quality` 0 to 100."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"

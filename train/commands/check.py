@@ -6,15 +6,29 @@ from pathlib import Path
 
 import click
 
+from edge.arguments import PathArgument
 from edge.errors import EdgeError, error_handler, printable, require_extra
+from edge.files import atomic_write
 from train.commands.options import CLASSES, DATA
 
 
 @click.command()
 @click.argument("data", type=DATA)
 @CLASSES
-def check(data: Path, classes: tuple[str, ...]) -> None:
-    """Report what DATA holds: counts, particle sizes, and every broken pair by name.
+@click.option(
+    "--split",
+    "split_file",
+    type=PathArgument(exists=True, dir_okay=False),
+    help="split.json of 'train crossval': say which near-duplicates are apart in its folds.",
+)
+@click.option(
+    "--page",
+    type=PathArgument(dir_okay=False),
+    help="Write an HTML file with thumbnails, masks outlined, and what to do about each finding.",
+)
+def check(data: Path, classes: tuple[str, ...], split_file: Path | None, page: Path | None) -> None:
+    """Report what DATA holds: counts, particle sizes, every broken pair by name, and what is
+    doubtful: near-duplicates, inverted and displaced masks, photos without particles.
 
     \b
     DATA is one of
@@ -25,15 +39,25 @@ def check(data: Path, classes: tuple[str, ...]) -> None:
     """
     with error_handler():
         with require_extra("cpu"):
+            from train.check_page import CheckPage
             from train.data.check import check as run
+            from train.data.check import read_split
             from train.data.samples import scan
         pairs, unpaired = scan(data, classes)
+        split = read_split(split_file, pairs) if split_file else None
+        pictures = CheckPage()
         with click.progressbar(pairs) as shown:
-            report = run(shown, unpaired)
+            report = run(shown, unpaired, split, pictures.add if page else None)
         click.echo(report.describe())
         for message in report.notes:
             click.echo(f"note: {printable(message)}")
-        for message in report.broken:
-            click.echo(f"broken: {printable(message)}")
+        for finding in report.doubtful:
+            click.echo(f"{finding.kind}: {printable(finding.text)}")
+        for finding in report.broken:
+            click.echo(f"broken: {printable(finding.text)}")
+        if page:
+            with atomic_write(page) as temporary:
+                temporary.write_text(pictures.html(data.resolve().name, report), encoding="utf-8")
+            click.echo(f"page: {printable(str(page))}")
         if report.broken:
             raise EdgeError(f"{data}: {len(report.broken)} broken, see above; fix or remove them")

@@ -35,6 +35,14 @@ INVERTED = (
 Objects = NDArray[np.int32]
 
 
+class MaskSizeError(EdgeError):
+    """A mask is of another size than its photo."""
+
+
+class SoftMaskError(EdgeError):
+    """A mask has greys between black and white, as JPEG and anti-aliasing leave them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """A mask: `pixels` uint8 (H,W) of 0, 1 and `IGNORED`; `objects` int32 (H,W), a number from 1 on
@@ -60,7 +68,7 @@ def read_mask(path: Path, shape: tuple[int, ...], turn: int = UPRIGHT) -> Mask:
         values = upright(values, turn)
     if values.shape[:2] != shape:
         height, width = values.shape[:2]
-        raise EdgeError(f"{path}: is {width}x{height} px, its photo {shape[1]}x{shape[0]}")
+        raise MaskSizeError(f"{path}: is {width}x{height} px, its photo {shape[1]}x{shape[0]}")
     numbers, notes = _numbers(values, path)
     mask = _separated(numbers, path)
     if np.count_nonzero(mask.pixels == 1) * 2 > mask.pixels.size:
@@ -129,7 +137,7 @@ def _transparent(
                 f"transparency (in GIMP: Layer > Transparency > Remove Alpha Channel)"
             )
     if len(np.unique(alpha)) > 2:
-        raise EdgeError(f"{path}: the edges of its alpha channel are soft; {_HARD}")
+        raise SoftMaskError(f"{path}: the edges of its alpha channel are soft; {_HARD}")
     one_colour = flat or opaque.min() == opaque.max()
     note = "the alpha channel of the mask was read: what is opaque is particle"
     return (shown.astype(np.uint8) if one_colour else np.where(shown, colours, 0)), (note,)
@@ -149,7 +157,7 @@ def _separated(numbers: NDArray[Any], path: Path) -> Mask:
     if there.all():
         raise EdgeError(f"{path}: holds {first} and nowhere 0; {rule}")
     if path.suffix.lower() in {".jpg", ".jpeg"}:
-        raise EdgeError(
+        raise SoftMaskError(
             f"{path}: holds {first}; {rule}, which JPEG blurs: save masks as PNG or TIFF"
         )
     # Of 8-bit numbers of classes, and of VOC's colours.
@@ -159,7 +167,7 @@ def _separated(numbers: NDArray[Any], path: Path) -> Mask:
         np.where(numbers == void, 0, numbers) if len(kept) < len(values) else numbers
     )
     if not regions.are_labels(len(kept)):
-        raise EdgeError(
+        raise SoftMaskError(
             f"{path}: holds {first} and {len(values) - 1} others on soft edges; {rule}: {_HARD}"
         )
     pixels = there.astype(np.uint8)
