@@ -320,6 +320,9 @@ def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
     write_photo(tmp_path / "images/a.png")
     with pytest.raises(EdgeError, match=r"masks: no such folder; .*annotations\.json"):
         find_samples(tmp_path)
+    (tmp_path / "points.csv").write_text("file,x,y\n")
+    with pytest.raises(EdgeError, match=r"its labels are points, .* --points .*points\.csv"):
+        find_samples(tmp_path)
     (tmp_path / "images/a.png").unlink()
     (tmp_path / "masks").mkdir()
     with pytest.raises(EdgeError, match="images: holds no images"):

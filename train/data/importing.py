@@ -31,6 +31,7 @@ from train.data.formats.labels import NO_RING, PhotoLabels, Shape, Skipped
 from train.data.mask import IGNORED, VOID_ABOVE, read_mask
 from train.data.outline import Canvas
 from train.data.photo_names import PhotoFiles, place_in
+from train.data.samples import POINTS
 
 MASK_ENDING = ".png"
 # File, x, y, and whether it is ignored.
@@ -321,7 +322,7 @@ class _Import:
         shutil.copyfile(path, target)
 
     def _write_points(self, rows: Sequence[Row]) -> None:
-        with (self._out / "points.csv").open("w", encoding="utf-8", newline="") as file:
+        with (self._out / POINTS).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("file", "x", "y", "ignore"))
             writer.writerows((name, f"{x:g}", f"{y:g}", ignore) for name, x, y, ignore in rows)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from train.data.coco import Entry
 
 ROBOFLOW = "_annotations.coco.json"
+# What 'train import' writes where the labels are points.
+POINTS = "points.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +170,11 @@ def scan(folder: Path, classes: Sequence[str] = ()) -> tuple[list[SamplePaths], 
             raise EdgeError(f"{masks}: --classes chooses among those of a COCO file, not of masks")
         return _scan_masks(photos, masks)
     annotations = _annotations(folder)
+    if annotations is None and (points := folder / POINTS).is_file():
+        raise EdgeError(
+            f"{folder}: its labels are points, in {POINTS}; give train fit and train evaluate "
+            f"--points {points}. Only masks and outlines can be checked"
+        )
     if annotations is None:
         raise EdgeError(
             f"{masks}: no such folder; photos go to images/, masks to masks/ or, as COCO "
