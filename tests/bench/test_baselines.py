@@ -64,7 +64,8 @@ def test_tiling_alone_gives_the_same_output_as_with_the_network(result: Baseline
     frame, alone = _by_name(result.frame), _by_name(result.tiling)
     assert alone[OURS].objects == frame[OURS].objects
     assert alone["ours, on the crops"].objects == frame[CROPS].objects
-    assert alone["ours, on the crops"].max_abs_difference == frame[CROPS].max_abs_difference
+    # All of ONNX Runtime, whereas ours may be OpenVINO in a frame.
+    assert alone["ours, on the crops"].max_abs_difference == 0
     assert alone[SAHI].objects == frame[SAHI].objects
     assert alone["SAHI, and the objects of the maps"].objects == frame[SAHI].objects
 
