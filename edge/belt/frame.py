@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +35,16 @@ class BeltFrame(Frame):
     measured: NDArray[np.bool_] = field(kw_only=True)
     crossweb: NDArray[np.float64] = field(kw_only=True)
     motion: Motion | None = field(kw_only=True)
+
+    def cut(self, begin: int, end: int) -> BeltFrame:
+        """Rows number `begin` to `end` of the strip alone, all of them valid."""
+        rows = slice(begin - self.first_row, end - self.first_row)
+        return replace(
+            self,
+            image=self.image[rows],
+            first_row=begin,
+            valid=(begin, end),
+            passed_s=self.passed_s[rows],
+            measured=self.measured[rows],
+            crossweb=self.crossweb[rows],
+        )

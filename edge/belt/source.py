@@ -18,6 +18,9 @@ from edge.errors import BadArgumentError, EdgeError
 from edge.frame import Frame, SkippedFrame
 from edge.sources.source import Source, SourceStatus
 
+# What is noted of each row, as in `BeltFrame`.
+ROW = np.dtype([("passed_s", np.float64), ("measured", np.bool_), ("crossweb", np.float64)])
+
 
 class BeltSource(Source):
     """Gives the strip that the frames of an opened source show, in chunks for `engine`.
@@ -48,9 +51,7 @@ class BeltSource(Source):
         self._chunks: Chunks | None = None
         self._counter = itertools.count()
         # Of the rows from the first that is not given, and of some before.
-        self._passed_s = np.empty(0)
-        self._measured = np.empty(0, bool)
-        self._crossweb = np.empty(0)
+        self._rows = np.empty(0, ROW)
         self._marked = 0
         self._last: tuple[float, float | None] = (0.0, None)
         self._closed = False
@@ -106,8 +107,7 @@ class BeltSource(Source):
                 width, count, halo=info.halo, multiple=info.multiple, first=rows.first
             )
             self._marked = rows.first
-            self._passed_s, self._measured = np.empty(0), np.empty(0, bool)
-            self._crossweb = np.empty(0)
+            self._rows = np.empty(0, ROW)
         self._mark(rows, position, frame.time_s)
         for chunk in self._chunks.add(rows.pixels):
             yield self._frame(chunk, frame)
@@ -122,9 +122,10 @@ class BeltSource(Source):
             travel = max(position.downweb - before, 1e-9)
             passed_s = before_s + (numbers - before) / travel * (time_s - before_s)
             passed_s = np.clip(passed_s, before_s, time_s)
-        self._passed_s = np.concatenate([self._passed_s, passed_s])
-        self._measured = np.concatenate([self._measured, rows.measured])
-        self._crossweb = np.concatenate([self._crossweb, rows.crossweb])
+        marked = np.empty(len(numbers), ROW)
+        marked["passed_s"] = passed_s
+        marked["measured"], marked["crossweb"] = rows.measured, rows.crossweb
+        self._rows = np.concatenate([self._rows, marked])
 
     def _is_late(self, frame: Frame) -> bool:
         """Whether rows have waited too long since all came that their map takes."""
@@ -132,8 +133,8 @@ class BeltSource(Source):
         if limit_s is None or frame.time_s is None or self._chunks is None:
             return False
         complete = self._chunks.pending + max(self._engine.info.halo, 1) - self._marked
-        return complete < len(self._passed_s) and (
-            frame.time_s - float(self._passed_s[complete]) >= limit_s
+        return complete < len(self._rows) and (
+            frame.time_s - float(self._rows["passed_s"][complete]) >= limit_s
         )
 
     def _frame(self, chunk: Chunk, frame: Frame) -> BeltFrame:
@@ -146,14 +147,13 @@ class BeltSource(Source):
             first_row=chunk.first,
             valid=chunk.valid,
             ends=chunk.ends,
-            passed_s=self._passed_s[rows],
-            measured=self._measured[rows],
-            crossweb=self._crossweb[rows],
+            passed_s=self._rows["passed_s"][rows],
+            measured=self._rows["measured"][rows],
+            crossweb=self._rows["crossweb"][rows],
             motion=self.registration.motion,
         )
         # Earlier rows are still in the next chunk, but no more of them than are in this.
-        self._passed_s, self._measured = self._passed_s[rows.start :], self._measured[rows.start :]
-        self._crossweb = self._crossweb[rows.start :]
+        self._rows = self._rows[rows.start :]
         self._marked = chunk.first
         return made
 

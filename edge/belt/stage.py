@@ -36,16 +36,9 @@ class _Part:
 
     def rows(self, begin: int, unreported: NDArray[np.uint8]) -> _Part:
         """Those from number `begin` on."""
-        frame, at = self.frame, begin - self.frame.first_row
-        part = replace(
-            frame,
-            image=frame.image[at:].copy(),
-            first_row=begin,
-            valid=(begin, frame.valid[1]),
-            passed_s=frame.passed_s[at:],
-            measured=frame.measured[at:],
-            crossweb=frame.crossweb[at:],
-        )
+        at, part = begin - self.frame.first_row, self.frame.cut(begin, self.frame.valid[1])
+        # Copies, so that the other rows are freed.
+        part = replace(part, image=part.image.copy())
         return _Part(part, self.probability[at:].copy(), unreported[at:].copy())
 
     def followed_by(self, other: _Part) -> _Part:
@@ -142,13 +135,6 @@ class BeltStage:
 
 def _valid(frame: BeltFrame, probability: NDArray[np.uint8]) -> _Part:
     """The valid rows of a chunk."""
-    rows = slice(frame.valid[0] - frame.first_row, frame.valid[1] - frame.first_row)
-    part = replace(
-        frame,
-        image=frame.image[rows],
-        first_row=frame.valid[0],
-        passed_s=frame.passed_s[rows],
-        measured=frame.measured[rows],
-        crossweb=frame.crossweb[rows],
-    )
-    return _Part(part, probability[rows], probability[rows])
+    begin, end = (row - frame.first_row for row in frame.valid)
+    rows = probability[begin:end]
+    return _Part(frame.cut(*frame.valid), rows, rows)
