@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
 
 class PathArgument(click.Path):
     """A path; an empty one, as of a variable that is not set, would mean the current folder."""

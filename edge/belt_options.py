@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.arguments import POSITIVE
+
 if TYPE_CHECKING:
     from edge.belt.settings import BeltSettings
 
 # Of a segment of the belt whose particles are counted.
 SEGMENT_MM = 100.0
-POSITIVE = click.FloatRange(min=0, min_open=True)
 OPTIONS = (
     click.option(
         "--belt",

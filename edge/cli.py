@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from edge.arguments import Length, LengthArgument, PathArgument, Text, Threshold
+from edge.arguments import POSITIVE, Length, LengthArgument, PathArgument, Text, Threshold
 from edge.belt_options import BeltOptions, belt_options
 from edge.commands.calibrate import calibrate
 from edge.commands.report import report
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
 @click.option("--no-overlays", is_flag=True, help="Leave the overlays out of --out.")
 @click.option(
     "--mm-per-pixel",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Scale of the frames; adds lengths in mm to the records.",
 )
 @click.option(
@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     "every]",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--seconds", type=POSITIVE, help="Stop after so long.")
 @click.option(
     "--every",
     type=click.IntRange(min=1),

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.arguments import Size, Text
+from edge.arguments import POSITIVE, Size, Text
 
 if TYPE_CHECKING:
     from edge.sources.source import Source
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
 OPTIONS = (
     click.option(
         "--camera",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument, Text
+from edge.arguments import POSITIVE, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from edge.terminal import Terminal
 
@@ -60,22 +60,22 @@ def _bins(_: click.Context, __: click.Parameter, text: str | None) -> list[float
 )
 @click.option(
     "--mass-g",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Mass of sand in each repeat.",
 )
 @click.option(
     "--volume-l",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Volume of water in each repeat.",
 )
 @click.option(
     "--area-cm2",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Area that each repeat stands for.  [default: that of its pictures]",
 )
 @click.option(
     "--mm-per-pixel",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Scale of results that have none.",
 )
 @click.option(
