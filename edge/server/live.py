@@ -116,12 +116,14 @@ class LiveSink(Sink):
         latency_s = self._pipeline.last_latency_s
         with self._lock:
             feed = self._feeds.setdefault(result.frame.source, Feed())
+        if isinstance(result, BeltResult):
+            # It has a lock of its own: resizing its rows would hold up all viewers.
+            feed.belt = feed.belt or BeltView()
+            feed.belt.add(result)
+        with self._lock:
             feed.newest, feed.at_s = result, time.monotonic()
             feed.history.add(frames=1, particles=len(particles), latency_s=latency_s)
             feed.sizes += sizes
-            if isinstance(result, BeltResult):
-                feed.belt = feed.belt or BeltView()
-                feed.belt.add(result)
             if particles:
                 self._records.append(record)
                 self._recorded += len(particles)
