@@ -42,7 +42,7 @@ MAX_DROP = {"fp32": 0.001, "fp16": 0.001, "bf16": 0.01, "int8": 0.01}
 MAX_BATCH = 4
 # Crops that an engine is run on where there is a GPU, each as large as its tiles.
 DEVICE_CROPS = 8
-# Runs of one crop whose median is told, of each runtime.
+# Runs of one crop whose median is reported, of each runtime.
 TIMED_RUNS = 5
 
 

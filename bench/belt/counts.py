@@ -78,7 +78,7 @@ class CountRow:
         strip: that the belt run gives.
         missed, extra: of these, against those of the strip at once, by their place.
         bytetrack: that cross the line, of a tracker as it comes.
-        bytetrack_padded: the same where it is told the belt's step.
+        bytetrack_padded: the same given the belt's step.
         strip_pixels, frame_pixels: that the detector computes per pixel of belt, on the strip and
             on every frame.
         strip_fps, frame_fps: frames per second of both ways, from frames in memory.

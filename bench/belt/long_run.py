@@ -26,7 +26,7 @@ STEP_PX = 40.25
 # Of the frames, px; and rows of the belt that goes round, with particles on it.
 WIDTH, HEIGHT = 128, 128
 LENGTH, PER_MEGAPIXEL = 3000, 100
-# Times that memory is told in a result.
+# Number of times that a result has the memory.
 SAMPLES = 100
 
 

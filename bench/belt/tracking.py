@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.result import Result
 
 # Boxes of tiny particles do not overlap from frame to frame unless they are enlarged by the step.
-# A tracker that is told so much has the best chance that the method has.
+# A tracker that is given so much has the best chance that the method has.
 LINE_BEYOND_PX = 1000
 
 

@@ -46,7 +46,7 @@ class StripRun:
 @dataclass(frozen=True, eq=False)
 class LineRun:
     """Places (k,2), px, of what crossed the counting line, with a tracker as it comes and with one
-    that is told the step; network `pixels`; and `seconds` with the first of them."""
+    that is given the step; network `pixels`; and `seconds` with the first of them."""
 
     as_it_comes: Places
     padded: Places

@@ -70,7 +70,7 @@ class ExecutionSlot:
         return self._result.copy()
 
     def release(self) -> None:
-        """Let go of the context, which must be freed before its engine."""
+        """Drop the context, which must be freed before its engine."""
         del self._context, self._graph
 
     def _capture(self) -> None:
