@@ -35,6 +35,7 @@ def write(result: AccuracyResult, path: Path) -> None:
     flops.set_xlabel("GFLOPs of a 512x512 tile")
     _scores(times, result, lambda model: model.frame_ms["p50"] if model.frame_ms else None)
     times.set_xlabel("ms/frame, 1440x1440 (median)")
+    times.tick_params(axis="x", which="both", labelsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:])
 
@@ -72,7 +73,6 @@ def _scores(axes: Axes, result: AccuracyResult, cost: Callable[[ModelRow], float
     """F1 of objects at the shipped threshold against a cost, a colour a set."""
     _style(axes)
     costs = {model.name: cost(model) for model in result.models}
-    top: dict[float, tuple[float, str]] = {}
     for index, name in enumerate(dict.fromkeys(row.dataset for row in result.objects)):
         colour = COLOURS[index % len(COLOURS)]
         rows = [row for row in result.objects if row.dataset == name]
@@ -80,16 +80,17 @@ def _scores(axes: Axes, result: AccuracyResult, cost: Callable[[ModelRow], float
             f1 = row.f1
             error = [[max(0.0, f1.value - f1.low)], [max(0.0, f1.high - f1.value)]]
             axes.errorbar(x, f1.value, error, fmt="o", color=colour, capsize=3)
-            top[x] = max(top.get(x, (0.0, "")), (f1.high, row.detector))
         filters = [r.f1.value for r in rows if r.detector not in costs and r.choice == BEST_HERE]
         if filters:
             axes.axhline(max(filters), color=colour, linestyle=":", linewidth=1)
         axes.plot([], [], "o", color=colour, label=name)
-    for x, (y, name) in top.items():
-        axes.annotate(name, (x, y), (0, 4), textcoords="offset points", ha="center", fontsize=8)
-    if top:
+    known = {name: x for name, x in costs.items() if x}
+    for name, x in known.items():
+        # Upright, as networks of nearly the same cost would write over each other.
+        axes.annotate(name, (x, 0.02), rotation=90, ha="center", fontsize=8)
+    if known:
         log_axis(axes.xaxis, axes.set_xscale)
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     axes.margins(x=0.3)
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("F1 of objects, shipped threshold (dotted: best filter)")

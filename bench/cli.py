@@ -458,7 +458,7 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
     """Render a belt clip into FOLDER, run edge-run on it, and compare with the ground truth."""
     with error_handler():
         with require_extra("cpu"):
-            from bench.demo import edge_arguments, render_clip, run_edge
+            from bench.demo import SMALLEST, edge_arguments, render_clip, run_edge
         click.echo(f"rendering {frames} frames of a belt (seed {seed})")
         clip = render_clip(folder, seed, frames)
         out = folder / "results"
@@ -471,7 +471,10 @@ def demo(folder: Path, engine: str, seed: int, frames: int) -> None:
             )
         true, found = sum(c.true for c in counts), sum(c.tp for c in counts)
         false = sum(c.fp for c in counts)
-        click.echo(f"all: found {found} of {true} particles, {false} false positives")
+        click.echo(
+            f"all: found {found} of {true} particles of {SMALLEST:g} px and more, "
+            f"{false} false positives"
+        )
         click.echo(
             f"look at {out / 'overlays'} (visualisations) and {out / 'particles.csv'} (particles)"
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from train.checkpoint import Checkpoint, probability
-from train.data.samples import IGNORED, Sample
+from train.data.samples import Sample
 from train.evaluate import predict
 from train.metrics import ZERO_COUNTS, Counts, ProbabilityHistogram
 from train.models.multires import MultiResBlock, ResidualUnit
@@ -108,7 +108,7 @@ class Ablation:
         at_0_5, histogram = ZERO_COUNTS, ProbabilityHistogram()
         predicted = predict(self._checkpoint, self._samples, self._network)
         for logits, sample in zip(predicted, self._samples, strict=True):
-            known = sample.mask != IGNORED
+            known = ~sample.doubtful
             labels = sample.mask[known]
             at_0_5 += Counts.of(logits.numpy()[known] > 0, labels)
             histogram.add(probability(logits, self._checkpoint.prior).numpy()[known], labels)

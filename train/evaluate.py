@@ -19,7 +19,7 @@ from edge.stage_timer import StageTimer
 from edge.tiling import split, stitch, tile_grid
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
-from train.data.samples import IGNORED, Sample
+from train.data.samples import Sample
 from train.data.store import Store
 from train.matching import detected
 from train.metrics import (
@@ -119,8 +119,8 @@ def evaluate(
     level = threshold_u8(threshold_of(source) if threshold is None else threshold)
 
     def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
-        known = sample.mask != IGNORED
-        objects = object_counts(np.where(known, mask, 0), sample.labels, tolerance)
+        known = ~sample.doubtful
+        objects = object_counts(mask, sample.labels, tolerance, sample.doubtful)
         return SampleMetrics(sample.name, Counts.of(mask[known], sample.mask[known]), objects)
 
     if isinstance(source, Checkpoint):

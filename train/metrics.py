@@ -173,15 +173,18 @@ class ObjectMatch:
 
 
 def match_objects(
-    predicted: NDArray[np.uint8], labels: NDArray[Any], tolerance: int = 0
+    predicted: NDArray[np.uint8],
+    labels: NDArray[Any],
+    tolerance: int = 0,
+    doubtful: NDArray[np.bool_] | None = None,
 ) -> ObjectMatch:
     """Compare the 8-connected objects of two masks (H,W), nonzero where a particle is.
 
     `labels` of more than 8 bits number the objects from 1, so that touching ones are apart.
 
     A labelled object is a true positive when a predicted pixel lies on it, or at most `tolerance`
-    px beside it; a predicted object is a false positive when no labelled object is as near. Labels
-    that keep only a particle's core need a tolerance.
+    px beside it; a predicted object is a false positive when no labelled object is as near, and no
+    pixel that is `doubtful`, bool (H,W). Labels that keep only a particle's core need a tolerance.
     """
     if labels.dtype == np.uint8:
         true_objects = np.asarray(cv2.connectedComponents(labels)[1], np.int32)
@@ -190,19 +193,23 @@ def match_objects(
         there[0] = True
         true_objects = (np.cumsum(there, dtype=np.int32) - 1)[labels]
     predicted_objects = np.asarray(cv2.connectedComponents(predicted)[1], np.int32)
+    right = labels > 0 if doubtful is None else (labels > 0) | doubtful
     return ObjectMatch(
         true_objects,
         predicted_objects,
         found=_objects_on(true_objects, _grown(predicted, tolerance)),
-        matched=_objects_on(predicted_objects, _grown(np.asarray(labels > 0, np.uint8), tolerance)),
+        matched=_objects_on(predicted_objects, _grown(right.astype(np.uint8), tolerance)),
     )
 
 
 def object_counts(
-    predicted: NDArray[np.uint8], labels: NDArray[Any], tolerance: int = 0
+    predicted: NDArray[np.uint8],
+    labels: NDArray[Any],
+    tolerance: int = 0,
+    doubtful: NDArray[np.bool_] | None = None,
 ) -> ObjectCounts:
     """Of `match_objects`."""
-    return match_objects(predicted, labels, tolerance).counts
+    return match_objects(predicted, labels, tolerance, doubtful).counts
 
 
 def _objects_on(objects: NDArray[np.int32], mask: MatLike) -> NDArray[np.int32]:

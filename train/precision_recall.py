@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +16,7 @@ from edge.errors import EdgeError
 from edge.files import atomic_write
 from edge.particles import ParticleFilter
 from train.data.points import PointLabels
+from train.data.samples import Sample
 from train.matching import centroids, detected, match_points
 from train.metrics import ObjectCounts, confidence_interval, object_counts
 
@@ -186,24 +186,25 @@ def evaluate_points(
 
 def evaluate_masks(
     maps: Iterable[NDArray[np.uint8]],
-    masks: Sequence[NDArray[Any]],
+    photos: Sequence[Sample],
     tolerance: int,
     *,
     operating_u8: int = 128,
     bounds: ParticleFilter | None = None,
 ) -> Curve:
-    """The curve of probability maps uint8 (H,W) against masks (H,W) of the same photos, or numbers
-    of their objects; see `object_counts`.
+    """The curve of probability maps uint8 (H,W) against the masks of the same photos; see
+    `object_counts`.
 
     Args:
         tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
         operating_u8, bounds: of `evaluate_points`.
     """
 
-    def count(mask: NDArray[Any], probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return object_counts(detected(probability, level, bounds), mask, tolerance)
+    def count(photo: Sample, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
+        mask = detected(probability, level, bounds)
+        return object_counts(mask, photo.labels, tolerance, photo.doubtful)
 
-    return _curve(maps, [partial(count, mask) for mask in masks], operating_u8)
+    return _curve(maps, [partial(count, photo) for photo in photos], operating_u8)
 
 
 def _curve(

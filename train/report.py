@@ -18,8 +18,6 @@ from edge.samples.charts import Line, Row, bars, lines, nice_above, short
 from edge.samples.document import document, jpeg_uri, section, table
 from train import paper
 from train.crossval import results
-from train.data.samples import IGNORED
-from train.data.store import Store
 from train.evaluate import evaluate
 from train.matching import detected
 from train.metrics import LABELS, ObjectCounts, match_objects
@@ -85,19 +83,15 @@ def judge(run: RunFolder, data: Path | None, tolerance: int) -> Judged:
     """
     photos, what = run.held_out(data)
     scored = evaluate(run.best, photos, tolerance)
-    # Where a particle is doubtful, a detection counts neither way.
-    store = Store()
-    maps = [
-        store.keep(np.where(photo.mask != IGNORED, probability, np.uint8(0)))
-        for photo, probability in zip(photos, scored.maps, strict=True)
-    ]
     level = threshold_u8(run.best.threshold)
     errors = [
-        PhotoErrors.of(photo, match_objects(detected(probability, level), photo.labels, tolerance))
-        for photo, probability in zip(photos, maps, strict=True)
+        PhotoErrors.of(
+            photo,
+            match_objects(detected(probability, level), photo.labels, tolerance, photo.doubtful),
+        )
+        for photo, probability in zip(photos, scored.maps, strict=True)
     ]
-    labels = [photo.labels for photo in photos]
-    curve = evaluate_masks(maps, labels, tolerance, operating_u8=level)
+    curve = evaluate_masks(scored.maps, photos, tolerance, operating_u8=level)
     return Judged(what, content_sha256(photos), curve, errors)
 
 

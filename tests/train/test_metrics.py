@@ -76,6 +76,16 @@ def test_a_tolerance_takes_in_what_lies_beside() -> None:
     assert object_counts(predicted, truth, 4) == ObjectCounts(tp=2, fp=0, fn=0)
 
 
+def test_what_reaches_a_doubtful_pixel_is_no_false_positive() -> None:
+    truth, predicted = np.zeros((2, 20, 40), np.uint8)
+    truth[5, 5] = 255
+    predicted[10, 4:8] = predicted[15, 30] = 255
+    doubtful = np.zeros_like(truth, np.bool_)
+    doubtful[10, 7:20] = True
+    assert object_counts(predicted, truth, 0, doubtful) == ObjectCounts(tp=0, fp=1, fn=1)
+    assert object_counts(predicted, truth, 0) == ObjectCounts(tp=0, fp=2, fn=1)
+
+
 def test_pixels_of_two_masks() -> None:
     predicted, truth = np.array([[0, 255, 255, 0]]), np.array([[0, 1, 0, 1]])
     assert Counts.of(predicted, truth) == Counts(tp=1, fp=1, fn=1, tn=1)

@@ -10,6 +10,7 @@ from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
 from train.data.points import PointLabels
+from train.data.samples import IGNORED, Sample
 from train.metrics import ObjectCounts
 from train.precision_recall import THRESHOLDS_U8, Curve, evaluate_masks, evaluate_points
 
@@ -63,11 +64,16 @@ def test_the_highest_threshold_of_a_recall() -> None:
 
 def test_masks_are_matched_by_overlap() -> None:
     maps, _ = maps_and_labels()
-    masks = [np.zeros((50, 100), np.uint8) for _ in maps]
-    masks[0][12, 12] = masks[1][17, 21] = 1
+    photos = [Sample("", np.zeros((*m.shape, 3), np.uint8), np.zeros_like(m)) for m in maps]
+    photos[0].mask[12, 12] = photos[1].mask[17, 21] = 1
     for tolerance, tp in ((0, 1), (3, 2)):
-        row = evaluate_masks(maps, masks, tolerance, operating_u8=20).operating_row
+        row = evaluate_masks(maps, photos, tolerance, operating_u8=20).operating_row
         assert row.total == ObjectCounts(tp=tp, fp=5 - tp, fn=2 - tp)
+    # Of the five detections, those that reach a doubtful pixel count neither way.
+    photos[0].mask[photos[0].mask == 0] = IGNORED
+    row = evaluate_masks(maps, photos, 3, operating_u8=20).operating_row
+    alone = evaluate_masks(maps[1:], photos[1:], 3, operating_u8=20).operating_row
+    assert row.total.fp == alone.total.fp < 3
 
 
 def test_the_table_and_the_plot(tmp_path: Path) -> None:

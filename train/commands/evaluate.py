@@ -103,8 +103,7 @@ def evaluate(
             photos = load_samples(data, classes, note)
             scored = score(source, photos, beside, threshold=used, bounds=bounds)
             click.echo(f"{scored.describe(used)}\n")
-            masks = [photo.labels for photo in photos]
-            curve = evaluate_masks(scored.maps, masks, beside, operating_u8=level, bounds=bounds)
+            curve = evaluate_masks(scored.maps, photos, beside, operating_u8=level, bounds=bounds)
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
         if picture:
             curve.plot(picture)

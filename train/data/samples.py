@@ -64,6 +64,11 @@ class Sample:
             return self.objects
         return np.asarray(self.mask == 1, np.uint8)
 
+    @property
+    def doubtful(self) -> NDArray[np.bool_]:
+        """(H,W), where the mask is `IGNORED`: a detection that reaches there is no false positive."""
+        return self.mask == IGNORED
+
 
 @dataclass(frozen=True)
 class SamplePaths:
