@@ -66,7 +66,7 @@ class Sample:
 
     @property
     def doubtful(self) -> NDArray[np.bool_]:
-        """(H,W), where the mask is `IGNORED`: a detection that reaches there is no false positive."""
+        """(H,W), where the mask is `IGNORED`; what is detected there is no false positive."""
         return self.mask == IGNORED
 
 
