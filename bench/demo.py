@@ -18,8 +18,8 @@ from edge.particles import ParticleFilter
 from train.data.synth import belt_clip
 from train.metrics import ObjectCounts, object_counts
 
-# Px. The paper's particles are 3-10 px wide; smaller ones count neither way, found or missed. What is
-# found may be half a pixel smaller.
+# Px. The paper's particles are 3-10 px wide; smaller ones count neither way, found or missed. A
+# detection may be half a pixel smaller.
 SMALLEST = 3.0
 MIN_DIAMETER = "2.5"
 
