@@ -67,7 +67,7 @@ class Sample:
     @property
     def doubtful(self) -> NDArray[np.bool_]:
         """(H,W), where the mask is `IGNORED`; what is detected there is no false positive."""
-        return self.mask == IGNORED
+        return np.asarray(self.mask == IGNORED)
 
 
 @dataclass(frozen=True)
