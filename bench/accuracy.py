@@ -31,11 +31,12 @@ from bench.scores import (
     counts_at,
     object_rows,
     pixel_rows,
+    thresholds,
     total,
 )
 from bench.tables import table
 from edge.errors import BadArgumentError
-from train.precision_recall import THRESHOLDS_U8
+from edge.particles import ParticleFilter
 
 SETS = (SAND, CLEAN, BEADS, MPNET)
 MASKED = (BEADS, MPNET)
@@ -59,11 +60,13 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model; `frame_ms`, of `Samples.as_json`, is of a 1440x1440 frame; None: not measured."""
+    """A model as shipped; `frame_ms`, of `Samples.as_json`, is of a 1440x1440 frame; None: not
+    measured."""
 
     name: str
     device: str
     threshold_u8: int
+    min_diameter_px: float | None
     flops: int | None
     frame_ms: dict[str, Any] | None
 
@@ -87,17 +90,20 @@ class AccuracyResult:
     def describe(self) -> str:
         """Tables and remarks, for a terminal."""
         parts = [f"{name} skipped: {why}" for name, why in self.skipped.items()]
-        head = ("detector", "choice", "threshold (0-255)")
+        head = ("detector", "choice", "threshold (0-255)", "smallest, px")
         cells: list[tuple[object, ...]] = [
             (
                 m.name,
                 m.threshold_u8,
+                m.min_diameter_px or "",
                 "" if m.flops is None else f"{m.flops / 1e9:.1f}",
                 "" if m.frame_ms is None else f"{m.frame_ms['p50']:.0f}",
             )
             for m in self.models
         ]
-        columns = ["model", "threshold (0-255)", "GFLOPs, 512x512", "ms/frame, 1440x1440"]
+        columns = [
+            "model", "threshold (0-255)", "smallest, px", "GFLOPs, 512x512", "ms/frame, 1440x1440",
+        ]  # fmt: skip
         parts.append(_table("models", columns, cells))
         for name in dict.fromkeys(row.dataset for row in self.objects):
             cells = [
@@ -105,6 +111,7 @@ class AccuracyResult:
                     r.detector,
                     r.choice,
                     r.threshold_u8,
+                    r.min_diameter_px or "",
                     r.recall,
                     r.precision,
                     r.f1,
@@ -123,19 +130,27 @@ class AccuracyResult:
                 if r.dataset == name
             ]
             if cells:
-                columns = [*head, "recall", "precision", "r.w. F1"]
+                columns = [*head[:3], "recall", "precision", "r.w. F1"]
                 parts.append(_table(f"{name}, pixels", columns, cells))
         if self.clean:
             cells = [
-                (r.detector, r.choice, r.threshold_u8, r.per_megapixel, r.false_positives)
+                (
+                    r.detector,
+                    r.choice,
+                    r.threshold_u8,
+                    r.min_diameter_px or "",
+                    r.per_megapixel,
+                    r.false_positives,
+                )
                 for r in self.clean
             ]
             title = f"{CLEAN}, false positives in {self.clean[0].megapixels:.1f} megapixels"
             parts.append(_table(title, (*head, "FP/megapixel", "FP"), cells))
         parts.append(
             "In brackets: 95% intervals, by bootstrap over patches or photos. Objects are matched "
-            f"one to one, at most {TOLERANCE} px apart. {BEST_HERE!r}: the threshold (of a filter, "
-            "its size too) was chosen on the very set that it is scored on, in its favour."
+            f"one to one, at most {TOLERANCE} px apart; objects below the smallest diameter do not "
+            f"count. {BEST_HERE!r}: threshold and smallest diameter (of a filter, its size too) "
+            "were chosen on the very set that it is scored on, in its favour."
         )
         return "\n\n".join(parts)
 
@@ -181,21 +196,30 @@ def measure(
             filters = best_filters(windows, counters)
             found = [find(network, windows) for network in networks]
             found += [best.found for best in filters]
+            used = _used(found, filters)
             sand = _score_objects(result, SAND, found, counters)
-        rates: dict[str, dict[int, float]] = {}
+        rates: dict[str, dict[ParticleFilter, float]] = {}
         if CLEAN not in skipped:
             progress(CLEAN)
             rates = _score_clean(result, data, networks, filters)
         if sand:
             result.curves[SAND] = {
-                name: _points(objects, rates.get(name, {})) for name, objects in sand.items()
+                name: _points(objects, used[name], rates.get(name, {}))
+                for name, objects in sand.items()
             }
         for name in (name for name in MASKED if name not in skipped):
             progress(name)
             _score_masked(result, data, name, networks, crossvals.get(name))
         times = _frame_times(networks, progress) if timed else {}
         result.models.extend(
-            ModelRow(n.name, n.engine.device, n.threshold_u8, n.flops, times.get(n.name))
+            ModelRow(
+                n.name,
+                n.engine.device,
+                n.particle_filter.threshold_u8,
+                n.particle_filter.min_diameter_px,
+                n.flops,
+                times.get(n.name),
+            )
             for n in networks
         )
     return result
@@ -214,16 +238,18 @@ def _score_objects(
 
 def _score_clean(
     result: AccuracyResult, data: Path, networks: Sequence[Model], filters: Sequence[BestFilter]
-) -> dict[str, dict[int, float]]:
-    """Add the rows; false positives per megapixel by detector and threshold."""
+) -> dict[str, dict[ParticleFilter, float]]:
+    """Add the rows; false positives per megapixel by detector and what is reported."""
     windows = clean(data)
-    detectors: list[tuple[Detector, str, int]] = [(n, SHIPPED, n.threshold_u8) for n in networks]
-    detectors += [(best.filter, f"best on {SAND}", best.threshold_u8) for best in filters]
+    detectors: list[tuple[Detector, str, ParticleFilter]] = [
+        (network, SHIPPED, network.particle_filter) for network in networks
+    ]
+    detectors += [(best.filter, f"best on {SAND}", best.chosen) for best in filters]
     rates = {}
-    for detector, choice, threshold_u8 in detectors:
+    for detector, choice, chosen in detectors:
         found = find(detector, windows)
-        result.clean.append(clean_row(found, windows, choice, threshold_u8))
-        rates[detector.name] = clean_rates(found, windows, sorted({*THRESHOLDS_U8, threshold_u8}))
+        result.clean.append(clean_row(found, windows, choice, chosen))
+        rates[detector.name] = clean_rates(found, windows, thresholds(chosen))
     return rates
 
 
@@ -242,22 +268,36 @@ def _score_masked(
     found = [find(network, windows) for network in networks]
     if crossval:
         found += find_by_fold(crossval, photos)
-    by_object = [*found, *(best.found for best in best_filters(windows, counters))]
+    filters = best_filters(windows, counters)
+    by_object = [*found, *(best.found for best in filters)]
+    used = _used(by_object, filters)
     curves = _score_objects(result, dataset, by_object, counters)
-    result.curves[dataset] = {name: _points(objects, {}) for name, objects in curves.items()}
+    result.curves[dataset] = {
+        name: _points(objects, used[name], {}) for name, objects in curves.items()
+    }
     for one in (*found, *best_pixel_filters(windows, masks)):
         result.pixels.extend(pixel_rows(dataset, one, masks))
 
 
-def _points(objects: CountsAt, rates: Mapping[int, float]) -> list[CurvePoint]:
+def _used(found: Sequence[Found], filters: Sequence[BestFilter]) -> dict[str, ParticleFilter]:
+    """What each detector reports: as shipped, or as its filter was chosen."""
+    return {one.detector: one.shipped[0] for one in found if one.shipped} | {
+        best.found.detector: best.chosen for best in filters
+    }
+
+
+def _points(
+    objects: CountsAt, used: ParticleFilter, rates: Mapping[ParticleFilter, float]
+) -> list[CurvePoint]:
+    """Over thresholds, at the smallest diameter that is `used`."""
     points = []
-    for threshold_u8, counts in objects.items():
-        summed = total(counts)
-        rate = round(rates[threshold_u8], 2) if threshold_u8 in rates else None
+    for one in thresholds(used):
+        summed = total(objects[one])
+        rate = round(rates[one], 2) if one in rates else None
         recall, precision, f1 = (
             round(score, 4) for score in (summed.recall(), summed.precision(), summed.f1())
         )
-        points.append(CurvePoint(threshold_u8, recall, precision, f1, rate))
+        points.append(CurvePoint(one.threshold_u8, recall, precision, f1, rate))
     return points
 
 

@@ -45,6 +45,7 @@ def section(result: Mapping[str, Any], model: str) -> str:
         (
             row["dataset"],
             f"{row['threshold_u8'] / 255:.3f} ({row['choice']})",
+            f"{row['min_diameter_px'] or 0:g}",
             *(Estimate(**row[key]) for key in ("recall", "precision", "f1")),
         )
         for row in result["objects"]
@@ -60,19 +61,20 @@ def section(result: Mapping[str, Any], model: str) -> str:
         for rate in (point["false_positives_per_megapixel"],)
         if point["recall"]
     ]
-    scores = ("threshold", "recall", "precision", "F1")
+    scores = ("recall", "precision", "F1")
     parts = [
         TITLE,
-        "Objects matched one to one, at most 3 px apart; 95% intervals in brackets.",
-        table(("set", *scores), rows, left=2),
+        "Objects matched one to one, at most 3 px apart, those below the smallest diameter left "
+        "out; 95% intervals in brackets.",
+        table(("set", "threshold", "smallest, px", *scores), rows, left=2),
         *(
             f"On {row['megapixels']:.1f} megapixels of sand and gravel without plastic it marks "
-            f"{Estimate(**row['per_megapixel'])} objects per megapixel at the shipped threshold."
+            f"{Estimate(**row['per_megapixel'])} objects per megapixel as shipped."
             for row in result["clean"]
             if row["detector"] == model
         ),
-        "The labelled patches over thresholds:",
-        table((*scores, "false positives per megapixel of clean sand"), points),
+        "The labelled patches over thresholds, at the shipped smallest diameter:",
+        table(("threshold", *scores, "false positives per megapixel of clean sand"), points),
         "Rendered scenes that `half_mrunet` does worst on; true positives green, false negatives "
         "blue, false positives red:",
         "![failures on rendered scenes](../../docs/failures.jpg)",

@@ -18,10 +18,8 @@ from edge.particles import ParticleFilter
 from train.data.synth import belt_clip
 from train.metrics import ObjectCounts, object_counts
 
-# Px. The paper's particles are 3-10 px wide; smaller ones count neither way, found or missed. A
-# detection may be half a pixel smaller.
+# Px. The paper's particles are 3-10 px wide; smaller ones count neither way, found or missed.
 SMALLEST = 3.0
-MIN_DIAMETER = "2.5"
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ def render_clip(folder: Path, seed: int, frames: int) -> Clip:
 
 def edge_arguments(clip: Clip, engine: str, out: Path) -> list[str]:
     """What edge-run is given."""
-    return ["--source", str(clip.path), "--engine", engine, "--min-diameter", MIN_DIAMETER,
-            "--out", str(out)]  # fmt: skip
+    return ["--source", str(clip.path), "--engine", engine, "--out", str(out)]
 
 
 def run_edge(clip: Clip, engine: str, out: Path) -> Iterator[ObjectCounts]:

@@ -16,6 +16,7 @@ from bench.torch_engine import TorchEngine
 from edge.engines import engine_path, open_engine
 from edge.engines.engine import Engine, infer
 from edge.errors import BadArgumentError, EdgeError
+from edge.particles import ParticleFilter
 from edge.stage_timer import StageTimer
 from train.checkpoint import load
 from train.crossval import SPLIT
@@ -68,9 +69,9 @@ class Model:
         return self.engine.info.multiple
 
     @property
-    def threshold_u8(self) -> int:
-        """The threshold it is shipped with, 1..255."""
-        return self.engine.info.threshold_u8
+    def particle_filter(self) -> ParticleFilter:
+        """What it is shipped with."""
+        return ParticleFilter.of(self.engine.info)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
@@ -84,12 +85,12 @@ class Found:
 
     Attributes:
         maps: uint8 of each window's size.
-        shipped_u8: threshold that comes with the map, one each; empty of a filter.
+        shipped: what comes with the map, one each; empty of a classical filter.
     """
 
     detector: str
     maps: list[NDArray[np.uint8]]
-    shipped_u8: list[int]
+    shipped: list[ParticleFilter]
 
 
 def find(detector: Detector, windows: Sequence[Window]) -> Found:
@@ -98,7 +99,7 @@ def find(detector: Detector, windows: Sequence[Window]) -> Found:
     for window in windows:
         image, inside = window.with_margin(detector.margin, detector.multiple)
         maps.append(np.ascontiguousarray(detector(image)[inside]))
-    shipped = [detector.threshold_u8] * len(maps) if isinstance(detector, Model) else []
+    shipped = [detector.particle_filter] * len(maps) if isinstance(detector, Model) else []
     return Found(detector.name, maps, shipped)
 
 
@@ -141,7 +142,7 @@ def find_by_fold(folder: Path, photos: Sequence[Sample]) -> list[Found]:
         )
     found = []
     for network in sorted(path for path in folder.iterdir() if path.is_dir()):
-        of_photo: dict[str, tuple[NDArray[np.uint8], int]] = {}
+        of_photo: dict[str, tuple[NDArray[np.uint8], ParticleFilter]] = {}
         for number, fold in enumerate(split.folds, 1):
             path = network / f"fold{number}" / BEST
             with opened(str(path)) as model:
@@ -149,9 +150,9 @@ def find_by_fold(folder: Path, photos: Sequence[Sample]) -> list[Found]:
                 windows = [whole(photo.name, photo.image) for photo in tested]
                 fold_maps = find(model, windows).maps
                 for photo, found_map in zip(tested, fold_maps, strict=True):
-                    of_photo[photo.name] = found_map, model.threshold_u8
-        maps, levels = zip(*(of_photo[photo.name] for photo in photos), strict=True)
-        found.append(Found(f"{network.name}, by fold", list(maps), list(levels)))
+                    of_photo[photo.name] = found_map, model.particle_filter
+        maps, shipped = zip(*(of_photo[photo.name] for photo in photos), strict=True)
+        found.append(Found(f"{network.name}, by fold", list(maps), list(shipped)))
     if not found:
         raise EdgeError(f"{folder}: holds no network")
     return found

@@ -16,7 +16,6 @@ from bench.detectors import find, opened
 from bench.real_sets import whole
 from edge.arguments import PathArgument
 from edge.errors import error_handler
-from edge.particles import particle_mask
 from edge.visualisation import write_image
 from train.data.synth import Scene, scene
 
@@ -66,7 +65,7 @@ def main(model: str, out: Path) -> None:
     with error_handler(), opened(model) as detector:
         scenes = [scene(np.random.default_rng((5, i)), SIDE, SIDE) for i in range(SCENES)]
         maps = find(detector, [whole(str(i), s.image) for i, s in enumerate(scenes)]).maps
-        masks = [particle_mask(one, detector.threshold_u8) for one in maps]
+        masks = [detector.particle_filter.mask(one) for one in maps]
         pairs = list(zip(scenes, masks, strict=True))
         pairs.sort(key=lambda pair: -sum(map(len, failures(pair[0].mask, pair[1]))))
         cells = [visualise(*pair) for pair in pairs[:SHOWN]]

@@ -303,7 +303,7 @@ def _row(subject: EngineUnderTest, images: list[NDArray[np.uint8]]) -> GpuRow:
 
 
 def _pipeline(images: list[NDArray[np.uint8]], total: int, engine: Engine) -> Pipeline:
-    settings = Settings(ParticleFilter(engine.info.threshold), Policy.EVERY)
+    settings = Settings(ParticleFilter.of(engine.info), Policy.EVERY)
     return Pipeline(MemorySource(images, total), engine, settings)
 
 

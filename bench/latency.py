@@ -104,7 +104,7 @@ def measure(engine_name: str, fps: float, frames: int, side: int) -> LatencyResu
         contextlib.closing(open_engine(engine_name)) as engine,
         tempfile.TemporaryDirectory() as folder,
     ):
-        settings = Settings(ParticleFilter(engine.info.threshold), Policy.LATEST)
+        settings = Settings(ParticleFilter.of(engine.info), Policy.LATEST)
         sinks = open_sinks(Path(folder) / "out")
         with Pipeline(PacedSource(images, fps, frames), engine, settings, sinks) as pipeline:
             for _ in pipeline:

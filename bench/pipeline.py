@@ -129,7 +129,7 @@ def _beside_alone(
                 infer(session, read_image(path))
 
     engine_alone()
-    settings = Settings(ParticleFilter(engine.info.threshold), Policy.EVERY)
+    settings = Settings(ParticleFilter.of(engine.info), Policy.EVERY)
     source = ImageSource.from_folder(str(photos))
     with Pipeline(source, engine, settings, open_sinks(out)) as pipeline:
         for _ in pipeline:

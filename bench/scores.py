@@ -1,4 +1,6 @@
-"""Scores of detectors on a labelled set, at the shipped and the best threshold, with intervals."""
+"""Scores of detectors on a labelled set, as shipped and at their best, with intervals.
+
+What a detector reports depends on a threshold and on the smallest diameter that counts."""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from bench.detectors import Found, find
 from bench.filters import FILTERS, Filter
 from bench.real_sets import Window
-from edge.particles import particle_mask
+from edge.particles import ParticleFilter
 from train.metrics import (
     RESAMPLES,
     C,
@@ -28,8 +30,10 @@ SHIPPED, BEST_HERE = "shipped", "best here"
 
 # From a mask uint8 (H,W) to the counts of its objects.
 Counter = Callable[[NDArray[np.uint8]], ObjectCounts]
-# Counts of each sample by threshold, 1..255.
-CountsAt = Mapping[int, Sequence[ObjectCounts]]
+# Counts of each sample by what is reported.
+CountsAt = Mapping[ParticleFilter, Sequence[ObjectCounts]]
+# The paper's particles are 3-10 px.
+DIAMETERS_PX = (None, 3.0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class ObjectRow:
     Attributes:
         choice: "shipped", or "best here": chosen on this very set by F1.
         threshold_u8: None where the maps come with thresholds of their own.
+        min_diameter_px: smaller objects are left out; None is no bound.
         tp, fp, fn: true positives, false positives and false negatives.
     """
 
@@ -59,6 +64,7 @@ class ObjectRow:
     detector: str
     choice: str
     threshold_u8: int | None
+    min_diameter_px: float | None
     tp: int
     fp: int
     fn: int
@@ -82,30 +88,39 @@ class PixelRow:
 
 @dataclass(frozen=True)
 class CleanRow:
-    """Objects predicted in photos that hold none; `choice`: where the threshold comes from."""
+    """Objects predicted in photos that hold none; `choice`: where the threshold and the smallest
+    diameter come from."""
 
     detector: str
     choice: str
     threshold_u8: int
+    min_diameter_px: float | None
     false_positives: int
     megapixels: float
     per_megapixel: Estimate
 
 
 def counts_at(found: Found, counters: Sequence[Counter]) -> CountsAt:
-    """Counts at `THRESHOLDS_U8` and at the shipped thresholds."""
+    """Counts as shipped, and at `THRESHOLDS_U8` with that smallest diameter and `DIAMETERS_PX`."""
+    every = dict.fromkeys(found.shipped)
+    for diameter_px in (*DIAMETERS_PX, *(one.min_diameter_px for one in found.shipped[:1])):
+        every |= dict.fromkeys(thresholds(ParticleFilter(1.0, diameter_px)))
     return {
-        threshold_u8: [
-            counter(particle_mask(map_, threshold_u8))
-            for map_, counter in zip(found.maps, counters, strict=True)
-        ]
-        for threshold_u8 in sorted({*THRESHOLDS_U8, *found.shipped_u8})
+        one: [counter(one.mask(map_)) for map_, counter in zip(found.maps, counters, strict=True)]
+        for one in every
     }
 
 
-def best_threshold(objects: CountsAt) -> int:
-    """The lowest threshold with the best F1."""
-    return max(objects, key=lambda threshold_u8: (total(objects[threshold_u8]).f1(), -threshold_u8))
+def thresholds(particle_filter: ParticleFilter) -> list[ParticleFilter]:
+    """The same at its own threshold and `THRESHOLDS_U8`, the lowest first."""
+    levels = {level: particle_filter.at(level) for level in THRESHOLDS_U8}
+    levels[particle_filter.threshold_u8] = particle_filter
+    return [levels[level] for level in sorted(levels)]
+
+
+def best(objects: CountsAt) -> ParticleFilter:
+    """With the best F1, at the lowest threshold."""
+    return max(objects, key=lambda one: (total(objects[one]).f1(), -one.threshold_u8))
 
 
 def total(counts: Sequence[C]) -> C:
@@ -114,24 +129,25 @@ def total(counts: Sequence[C]) -> C:
 
 
 def object_rows(dataset: str, found: Found, objects: CountsAt) -> list[ObjectRow]:
-    """At the shipped threshold, where there is one, and the best."""
+    """As shipped, where that is known, and at its best."""
 
-    def row(choice: str, threshold_u8: int | None, counts: Sequence[ObjectCounts]) -> ObjectRow:
+    def row(
+        choice: str, chosen: ParticleFilter | None, counts: Sequence[ObjectCounts]
+    ) -> ObjectRow:
         summed = total(counts)
         recall, precision, f1 = (_estimate(counts, score) for score in OBJECT_SCORES)
         return ObjectRow(
-            dataset, found.detector, choice, threshold_u8,
+            dataset, found.detector, choice,
+            chosen.threshold_u8 if chosen else None, chosen.min_diameter_px if chosen else None,
             summed.tp, summed.fp, summed.fn, recall, precision, f1,
         )  # fmt: skip
 
     rows = []
-    if found.shipped_u8:
-        counts = [
-            objects[threshold_u8][index] for index, threshold_u8 in enumerate(found.shipped_u8)
-        ]
-        rows.append(row(SHIPPED, _one(found.shipped_u8), counts))
-    best = best_threshold(objects)
-    return [*rows, row(BEST_HERE, best, objects[best])]
+    if found.shipped:
+        counts = [objects[one][index] for index, one in enumerate(found.shipped)]
+        rows.append(row(SHIPPED, _one(found.shipped), counts))
+    chosen = best(objects)
+    return [*rows, row(BEST_HERE, chosen, objects[chosen])]
 
 
 def probability_histograms(
@@ -156,7 +172,7 @@ def best_pixel_threshold(histograms: Sequence[ProbabilityHistogram]) -> tuple[in
 
 
 def pixel_rows(dataset: str, found: Found, masks: Sequence[NDArray[np.uint8]]) -> list[PixelRow]:
-    """At the shipped threshold, where there is one, and the best; masks of 0 and 1."""
+    """As shipped, where that is known, and at the best threshold; masks of 0 and 1."""
     histograms = probability_histograms(found, masks)
 
     def row(choice: str, threshold_u8: int | None, counts: Sequence[Counts]) -> PixelRow:
@@ -165,50 +181,51 @@ def pixel_rows(dataset: str, found: Found, masks: Sequence[NDArray[np.uint8]]) -
         return PixelRow(dataset, found.detector, choice, threshold_u8, recall, precision, rw_f1)
 
     rows = []
-    if found.shipped_u8:
+    if found.shipped:
         counts = [
-            one.at(threshold_u8)
-            for one, threshold_u8 in zip(histograms, found.shipped_u8, strict=True)
+            Counts.of(one.mask(map_), mask)
+            for one, map_, mask in zip(found.shipped, found.maps, masks, strict=True)
         ]
-        rows.append(row(SHIPPED, _one(found.shipped_u8), counts))
-    best, _ = best_pixel_threshold(histograms)
-    return [*rows, row(BEST_HERE, best, [one.at(best) for one in histograms])]
+        shared = _one(found.shipped)
+        rows.append(row(SHIPPED, shared.threshold_u8 if shared else None, counts))
+    level, _ = best_pixel_threshold(histograms)
+    return [*rows, row(BEST_HERE, level, [one.at(level) for one in histograms])]
 
 
 @dataclass(frozen=True)
 class BestFilter:
-    """The size of one kind that finds most, and the threshold at which it does."""
+    """The size of one kind that finds most, and what is reported where it does."""
 
     filter: Filter
     found: Found
-    threshold_u8: int
+    chosen: ParticleFilter
     objects: CountsAt
 
 
 def best_filters(windows: Sequence[Window], counters: Sequence[Counter]) -> list[BestFilter]:
     """Of each kind, chosen by F1 of objects on these very windows."""
-    best: dict[str, tuple[float, BestFilter]] = {}
+    kinds: dict[str, tuple[float, BestFilter]] = {}
     for one in FILTERS:
         found = find(one, windows)
         objects = counts_at(found, counters)
-        threshold_u8 = best_threshold(objects)
-        f1 = total(objects[threshold_u8]).f1()
-        if one.kind not in best or f1 > best[one.kind][0]:
-            best[one.kind] = f1, BestFilter(one, found, threshold_u8, objects)
-    return [chosen for _, chosen in best.values()]
+        chosen = best(objects)
+        f1 = total(objects[chosen]).f1()
+        if one.kind not in kinds or f1 > kinds[one.kind][0]:
+            kinds[one.kind] = f1, BestFilter(one, found, chosen, objects)
+    return [one for _, one in kinds.values()]
 
 
 def best_pixel_filters(
     windows: Sequence[Window], masks: Sequence[NDArray[np.uint8]]
 ) -> list[Found]:
     """Maps of the best size of each kind, chosen by recall-weighted F1 on these very windows."""
-    best: dict[str, tuple[float, Found]] = {}
+    kinds: dict[str, tuple[float, Found]] = {}
     for one in FILTERS:
         found = find(one, windows)
         score = best_pixel_threshold(probability_histograms(found, masks))[1]
-        if one.kind not in best or score > best[one.kind][0]:
-            best[one.kind] = score, found
-    return [found for _, found in best.values()]
+        if one.kind not in kinds or score > kinds[one.kind][0]:
+            kinds[one.kind] = score, found
+    return [found for _, found in kinds.values()]
 
 
 def object_count(mask: NDArray[np.uint8]) -> int:
@@ -216,28 +233,29 @@ def object_count(mask: NDArray[np.uint8]) -> int:
     return int(cv2.connectedComponents(mask)[0]) - 1
 
 
-def clean_row(found: Found, windows: Sequence[Window], choice: str, threshold_u8: int) -> CleanRow:
+def clean_row(
+    found: Found, windows: Sequence[Window], choice: str, chosen: ParticleFilter
+) -> CleanRow:
     """False positives a megapixel: every object of these windows is one."""
-    counts = np.array([object_count(particle_mask(map_, threshold_u8)) for map_ in found.maps])
+    counts = np.array([object_count(chosen.mask(map_)) for map_ in found.maps])
     areas = np.array([window.height * window.width for window in windows]) / 1e6
     draws = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
     rates = counts[draws].sum(axis=1) / areas[draws].sum(axis=1)
     low, high = np.quantile(rates, [0.025, 0.975])
     false, area = int(counts.sum()), float(areas.sum())
     rate = Estimate(round(false / area, 2), round(float(low), 2), round(float(high), 2))
-    return CleanRow(found.detector, choice, threshold_u8, false, round(area, 4), rate)
+    return CleanRow(
+        found.detector, choice, chosen.threshold_u8, chosen.min_diameter_px,
+        false, round(area, 4), rate,
+    )  # fmt: skip
 
 
 def clean_rates(
-    found: Found, windows: Sequence[Window], thresholds_u8: Sequence[int]
-) -> dict[int, float]:
-    """False positives a megapixel by threshold."""
+    found: Found, windows: Sequence[Window], filters: Sequence[ParticleFilter]
+) -> dict[ParticleFilter, float]:
+    """False positives a megapixel by what is reported."""
     area = sum(window.height * window.width for window in windows) / 1e6
-    return {
-        threshold_u8: sum(object_count(particle_mask(map_, threshold_u8)) for map_ in found.maps)
-        / area
-        for threshold_u8 in thresholds_u8
-    }
+    return {one: sum(object_count(one.mask(map_)) for map_ in found.maps) / area for one in filters}
 
 
 def _estimate(counts: Sequence[C], score: Callable[[C], float]) -> Estimate:
@@ -245,6 +263,6 @@ def _estimate(counts: Sequence[C], score: Callable[[C], float]) -> Estimate:
     return Estimate(round(score(total(counts)), 4), round(low, 4), round(high, 4))
 
 
-def _one(thresholds_u8: Sequence[int]) -> int | None:
-    """The threshold that all share, if they do."""
-    return thresholds_u8[0] if len(set(thresholds_u8)) == 1 else None
+def _one(filters: Sequence[ParticleFilter]) -> ParticleFilter | None:
+    """The one that all share, if they do."""
+    return filters[0] if len(set(filters)) == 1 else None

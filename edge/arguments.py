@@ -71,7 +71,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
 
 @dataclass(frozen=True)
 class Length:
-    """A length above 0 in "px" or "mm"."""
+    """A length of 0 or more in "px" or "mm"."""
 
     number: float
     unit: str
@@ -101,6 +101,6 @@ class LengthArgument(click.ParamType):  # type: ignore[type-arg]
     ) -> Length:
         """The `Length`."""
         found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(px|mm)?", str(value).strip())
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is not a length above 0 such as 3, 3px or 0.15mm", param, ctx)
+        if not found:
+            self.fail(f"{value!r} is not a length such as 3, 3px or 0.15mm", param, ctx)
         return Length(float(found[1]), found[2] or "px")

@@ -116,7 +116,7 @@ if TYPE_CHECKING:
     "--min-diameter",
     type=LengthArgument(),
     help="Leave out smaller particles: of a diameter in px, such as 3, or, with --mm-per-pixel, "
-    "in mm, such as 0.15mm. Of the circle of the same area.",
+    "in mm, such as 0.15mm. Of the circle of the same area.  [default: the engine's own]",
 )
 @click.option(
     "--max-diameter",
@@ -213,6 +213,8 @@ def edge_run(
     max_px = max_diameter.pixels("--max-diameter", mm_per_pixel) if max_diameter else None
     if min_px is not None and max_px is not None and min_px > max_px:
         raise click.UsageError("--min-diameter is above --max-diameter: no particle fits")
+    if max_px == 0:
+        raise click.UsageError("--max-diameter is 0: no particle fits")
     configure_logging(verbose=verbose, as_json=log_json)
     terminal = Terminal()
     with error_handler(), contextlib.ExitStack() as opened:

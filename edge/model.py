@@ -57,19 +57,19 @@ class Model:
         min_diameter_px: float | None = None,
         max_diameter_px: float | None = None,
     ) -> ParticleFilter:
-        """What is reported as a particle; the threshold is the engine's own when not given.
+        """What is reported as a particle; the threshold and the smallest diameter are the engine's
+        own when not given. A smallest diameter of 0 is no bound.
 
         Raises:
             BadArgumentError: a value is out of range, or the engine's threshold is not known.
         """
-        if threshold is None:
-            threshold = self.engine.info.threshold
-            if math.isnan(threshold):
-                raise BadArgumentError(
-                    f"{self.path}: has no metadata, so its threshold is not known; give one above "
-                    f"0, at most 1"
-                )
-        return ParticleFilter(threshold, min_diameter_px, max_diameter_px)
+        info = self.engine.info
+        if threshold is None and math.isnan(info.threshold):
+            raise BadArgumentError(
+                f"{self.path}: has no metadata, so its threshold is not known; give one above "
+                f"0, at most 1"
+            )
+        return ParticleFilter.of(info, threshold, min_diameter_px, max_diameter_px)
 
     @overload
     def __call__(self, image: Image, **limits: float | None) -> Result: ...

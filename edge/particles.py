@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -29,6 +30,21 @@ class Particle:
     mean_probability: float
 
 
+class OperatingPoint(Protocol):
+    """What a network reports as a particle where nothing else is asked for.
+
+    Attributes:
+        threshold: probability 0..1.
+        min_diameter_px: 0 is no bound.
+    """
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def min_diameter_px(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class ParticleFilter:
     """What is reported as a particle.
@@ -36,7 +52,7 @@ class ParticleFilter:
     Attributes:
         threshold: probability 0..1 from which on a pixel is a particle.
         min_diameter_px, max_diameter_px: bounds of `Particle.diameter_px`, both included; None is
-            no bound.
+            no bound, and so is a smallest one of 0.
 
     Raises:
         BadArgumentError: a value is out of range.
@@ -50,8 +66,31 @@ class ParticleFilter:
         if not 0 < self.threshold <= 1:
             raise BadArgumentError(f"a threshold of {self.threshold} is not above 0 and at most 1")
         low, high = self.min_diameter_px or 0.0, self.max_diameter_px
-        if low < 0 or (high is not None and not low <= high):
+        if not low >= 0 or (high is not None and not 0 < high >= low):
             raise BadArgumentError(f"no particle has a diameter from {low} to {high} px")
+
+    @classmethod
+    def of(
+        cls,
+        own: OperatingPoint,
+        threshold: float | None = None,
+        min_diameter_px: float | None = None,
+        max_diameter_px: float | None = None,
+    ) -> ParticleFilter:
+        """Of a network's `own` threshold and smallest diameter, unless others are given.
+
+        Raises:
+            BadArgumentError: a value is out of range.
+        """
+        if threshold is None:
+            threshold = own.threshold
+        if min_diameter_px is None:
+            min_diameter_px = own.min_diameter_px
+        return cls(threshold, min_diameter_px or None, max_diameter_px)
+
+    def at(self, level: int) -> ParticleFilter:
+        """The same with another threshold, 1..255."""
+        return replace(self, threshold=level / 255)
 
     @property
     def threshold_u8(self) -> int:
@@ -61,11 +100,11 @@ class ParticleFilter:
     def mask(self, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """255 where the map (H,W) shows a particle within the bounds, else 0."""
         mask = particle_mask(probability, self.threshold_u8)
-        if self.min_diameter_px is None and self.max_diameter_px is None:
+        if not self.min_diameter_px and self.max_diameter_px is None:
             return mask
         count, at, label = labelled(mask)
         diameter = _diameter_px(np.bincount(label, minlength=count))
-        low = 0.0 if self.min_diameter_px is None else self.min_diameter_px
+        low = self.min_diameter_px or 0.0
         high = math.inf if self.max_diameter_px is None else self.max_diameter_px
         mask.ravel()[at[(diameter < low)[label] | (diameter > high)[label]]] = 0
         return mask

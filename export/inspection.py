@@ -66,7 +66,8 @@ def _plan(path: Path) -> dict[str, str]:
 
 def _network(info: EngineInfo) -> dict[str, str]:
     return {
-        "network": f"{info.model}, halo {info.halo} px, threshold {info.threshold}",
+        "network": f"{info.model}, halo {info.halo} px, threshold {info.threshold}, particles of "
+        f"{info.min_diameter_px:g} px and more",
         "content": info.content_hash,
     }
 

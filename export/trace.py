@@ -107,6 +107,7 @@ def info_of(checkpoint: Checkpoint, hash_: str) -> EngineInfo:
         std=normalisation.std,
         training=checkpoint.training,
         content_hash=hash_,
+        min_diameter_px=checkpoint.min_diameter_px,
     )
 
 

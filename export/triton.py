@@ -54,4 +54,5 @@ output [
 dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_US} }}
 parameters {{ key: "halo" value: {{ string_value: "{sidecar.info.halo}" }} }}
 parameters {{ key: "threshold" value: {{ string_value: "{sidecar.info.threshold}" }} }}
+parameters {{ key: "min_diameter_px" value: {{ string_value: "{sidecar.info.min_diameter_px}" }} }}
 """

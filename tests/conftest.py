@@ -62,7 +62,8 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "quarter.pt"
-    weights = build(MODELS["quarter_mrunet"]).state_dict()
+    spec = MODELS["quarter_mrunet"]
+    weights = build(spec).state_dict()
     normalisation = Normalisation((140.0, 120.0, 100.0), (30.0, 31.0, 32.0))
     training = {
         "data": "none",
@@ -71,7 +72,7 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("precision", "recall", "f1", "miou", "rw_f1", "rw_miou"), 0.25
         ),
     }
-    save(Checkpoint(MODELS["quarter_mrunet"], normalisation, 0.4, 0.5, training, weights), path)
+    save(Checkpoint(spec, normalisation, 0.4, 0.5, training, weights, min_diameter_px=1.0), path)
     return path
 
 

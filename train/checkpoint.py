@@ -59,6 +59,7 @@ class Checkpoint:
             `weighted_bce` does; `probability` corrects for it. One half: nothing to correct.
         threshold: probability from which on a pixel is a particle.
         training: what was done, and how well it scored.
+        min_diameter_px: of the smallest objects that are particles; 0 is no bound.
     """
 
     spec: ModelSpec
@@ -67,6 +68,7 @@ class Checkpoint:
     threshold: float
     training: dict[str, Any]
     weights: dict[str, Tensor]
+    min_diameter_px: float = 0.0
 
     def content_hash(self) -> str:
         """SHA-256 of the weights, in hexadecimal."""
@@ -111,6 +113,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "threshold": checkpoint.threshold,
         "training": checkpoint.training,
         "weights": checkpoint.weights,
+        "min_diameter_px": checkpoint.min_diameter_px,
     }
     # Unlike torch's own writer, a plain file handle reports a full disk as an OSError.
     with atomic_write(path) as temporary, temporary.open("wb") as file:

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from edge.engines import BACKENDS, open_engine
 from edge.engines.engine import Engine, Session, infer
-from edge.particles import ParticleFilter, threshold_u8
+from edge.particles import OperatingPoint, ParticleFilter
 from edge.stage_timer import StageTimer
 from edge.tiling import split, stitch, tile_grid
 from train.checkpoint import Checkpoint, load, probability
 from train.data.augment import normalised
 from train.data.samples import Sample
 from train.data.store import Store
-from train.matching import detected
 from train.metrics import (
     LABELS,
     SCORES,
@@ -95,28 +94,25 @@ def open_source(name: str) -> Source:
     return open_engine(name)
 
 
-def threshold_of(source: Source) -> float:
-    """The threshold that it carries, 0..1."""
-    return source.threshold if isinstance(source, Checkpoint) else source.info.threshold
+def operating_point(source: Source) -> OperatingPoint:
+    """What it carries."""
+    return source if isinstance(source, Checkpoint) else source.info
 
 
 def evaluate(
     source: Source,
     samples: Sequence[Sample],
     tolerance: int = 0,
-    *,
-    threshold: float | None = None,
-    bounds: ParticleFilter | None = None,
+    particle_filter: ParticleFilter | None = None,
 ) -> Evaluation:
     """Score a network on whole photos, split and stitched as on the device.
 
     Args:
         tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
-        threshold: 0..1.  [default: the network's own]
-        bounds: of the diameters of the detections that count at that threshold.
+        particle_filter: what counts as detected.  [default: the network's own]
     """
     found, store = Evaluation([], [], []), Store()
-    level = threshold_u8(threshold_of(source) if threshold is None else threshold)
+    particle_filter = particle_filter or ParticleFilter.of(operating_point(source))
 
     def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
         known = ~sample.doubtful
@@ -131,7 +127,7 @@ def evaluate(
         maps = probability_maps(source, (sample.image for sample in samples))
         found.maps.extend(map(store.keep, maps))
     for sample, probability_u8 in zip(samples, found.maps, strict=True):
-        found.at_threshold.append(score(sample, detected(probability_u8, level, bounds)))
+        found.at_threshold.append(score(sample, particle_filter.mask(probability_u8)))
     return found
 
 

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.particles import ParticleFilter, particle_mask
 from train.data.points import PointLabels
 from train.metrics import ObjectCounts
-
-
-def detected(
-    probability: NDArray[np.uint8], level: int, bounds: ParticleFilter | None = None
-) -> NDArray[np.uint8]:
-    """255 on the detections of a map uint8 (H,W): its 8-connected objects at `level` and above.
-
-    Args:
-        bounds: of the diameters that count; its own threshold does not.
-    """
-    if bounds is None:
-        return particle_mask(probability, level)
-    return replace(bounds, threshold=level / 255).mask(probability)
 
 
 def centroids(mask: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.files import ensure_empty_directory
-from edge.particles import Particle, find_particles, particle_mask, threshold_u8
+from edge.particles import Particle, ParticleFilter, find_particles
 from edge.sources.images import read_image
 from edge.visualisation import write_image
 from train.checkpoint import Checkpoint
@@ -65,13 +65,13 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> MiningResu
     """
     files = sand_files(places)
     ensure_empty_directory(out)
-    level = threshold_u8(checkpoint.threshold)
+    particle_filter = ParticleFilter.of(checkpoint)
     marked, pixels, crops = 0, 0, 0
     # Two walks in step: one goes through the network.
     views, seen = tee(_views(path for paths in files for path in paths))
     maps = probability_maps(checkpoint, (image for _, image in seen))
     for (name, image), found in zip(views, maps, strict=True):
-        particles = find_particles(found, particle_mask(found, level))
+        particles = find_particles(found, particle_filter.mask(found))
         marked, pixels = marked + len(particles), pixels + found.size
         for number, window in enumerate(_windows(particles, found.shape)):
             cut = cv2.cvtColor(image[window], cv2.COLOR_RGB2BGR)

@@ -17,7 +17,7 @@ from edge.files import atomic_write
 from edge.particles import ParticleFilter
 from train.data.points import PointLabels
 from train.data.samples import Sample
-from train.matching import centroids, detected, match_points
+from train.matching import centroids, match_points
 from train.metrics import ObjectCounts, confidence_interval, object_counts
 
 matplotlib.use("Agg")
@@ -164,9 +164,7 @@ def evaluate_points(
     maps: Iterable[NDArray[np.uint8]],
     labels: Sequence[PointLabels],
     tolerance: float,
-    *,
-    operating_u8: int = 128,
-    bounds: ParticleFilter | None = None,
+    particle_filter: ParticleFilter,
 ) -> Curve:
     """The curve of probability maps uint8 (H,W) against the points of the same photos.
 
@@ -174,42 +172,42 @@ def evaluate_points(
 
     Args:
         tolerance: px that a detection's centroid may lie from a point; see `match_points`.
-        operating_u8: threshold in use, 1..255.
-        bounds: of the diameters of the detections that count.
+        particle_filter: the threshold in use, and what counts at every other one.
     """
 
     def count(points: PointLabels, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        return match_points(centroids(detected(probability, level, bounds)), points, tolerance)
+        return match_points(
+            centroids(particle_filter.at(level).mask(probability)), points, tolerance
+        )
 
-    return _curve(maps, [partial(count, points) for points in labels], operating_u8)
+    return _curve(maps, [partial(count, points) for points in labels], particle_filter)
 
 
 def evaluate_masks(
     maps: Iterable[NDArray[np.uint8]],
     photos: Sequence[Sample],
     tolerance: int,
-    *,
-    operating_u8: int = 128,
-    bounds: ParticleFilter | None = None,
+    particle_filter: ParticleFilter,
 ) -> Curve:
     """The curve of probability maps uint8 (H,W) against the masks of the same photos; see
     `object_counts`.
 
     Args:
         tolerance: px that a detection may lie beside a labelled object; see `object_counts`.
-        operating_u8, bounds: of `evaluate_points`.
+        particle_filter: of `evaluate_points`.
     """
 
     def count(photo: Sample, probability: NDArray[np.uint8], level: int) -> ObjectCounts:
-        mask = detected(probability, level, bounds)
+        mask = particle_filter.at(level).mask(probability)
         return object_counts(mask, photo.labels, tolerance, photo.doubtful)
 
-    return _curve(maps, [partial(count, photo) for photo in photos], operating_u8)
+    return _curve(maps, [partial(count, photo) for photo in photos], particle_filter)
 
 
 def _curve(
-    maps: Iterable[NDArray[np.uint8]], photos: Sequence[CountAt], operating_u8: int
+    maps: Iterable[NDArray[np.uint8]], photos: Sequence[CountAt], particle_filter: ParticleFilter
 ) -> Curve:
+    operating_u8 = particle_filter.threshold_u8
     levels = sorted({*THRESHOLDS_U8, operating_u8})
     counts: dict[int, list[ObjectCounts]] = {level: [] for level in levels}
     pixels = 0

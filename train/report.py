@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
-from edge.particles import threshold_u8
+from edge.particles import ParticleFilter
 from edge.samples.charts import Line, Row, bars, lines, nice_above, short
 from edge.samples.document import document, jpeg_uri, section, table
 from train import paper
 from train.crossval import results
 from train.evaluate import evaluate
-from train.matching import detected
 from train.metrics import LABELS, ObjectCounts, match_objects
 from train.photo_errors import PhotoErrors, recall_by_size
 from train.precision_recall import Curve, evaluate_masks
@@ -83,15 +82,17 @@ def judge(run: RunFolder, data: Path | None, tolerance: int) -> Judged:
     """
     photos, what = run.held_out(data)
     scored = evaluate(run.best, photos, tolerance)
-    level = threshold_u8(run.best.threshold)
+    particle_filter = ParticleFilter.of(run.best)
     errors = [
         PhotoErrors.of(
             photo,
-            match_objects(detected(probability, level), photo.labels, tolerance, photo.doubtful),
+            match_objects(
+                particle_filter.mask(probability), photo.labels, tolerance, photo.doubtful
+            ),
         )
         for photo, probability in zip(photos, scored.maps, strict=True)
     ]
-    curve = evaluate_masks(scored.maps, photos, tolerance, operating_u8=level)
+    curve = evaluate_masks(scored.maps, photos, tolerance, particle_filter)
     return Judged(what, content_sha256(photos), curve, errors)
 
 

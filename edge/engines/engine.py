@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +40,8 @@ class EngineInfo:
         training: what the weights were trained on, and their scores.
         content_hash: SHA-256 of the FP32 graph and its weights, metadata left out, that the
             file was made from.
+        min_diameter_px: of the smallest objects that are particles; 0 is no bound, as of files that
+            do not say.
     """
 
     model: str
@@ -49,6 +52,7 @@ class EngineInfo:
     std: tuple[float, float, float]
     training: dict[str, Any]
     content_hash: str
+    min_diameter_px: float = 0.0
 
     @property
     def threshold_u8(self) -> int:
@@ -81,6 +85,8 @@ class EngineInfo:
         """
         found: dict[str, Any] = {}
         for field in fields(cls):
+            if field.name not in values and field.default is not MISSING:
+                continue
             value = values.get(field.name)
             if not _is_a(value, field.name):
                 raise EdgeError(
@@ -100,6 +106,8 @@ def _is_a(value: Any, name: str) -> bool:
             return type(value) is int and value >= (name == "multiple")
         case "threshold":
             return isinstance(value, int | float) and 0 <= value <= 1
+        case "min_diameter_px":
+            return isinstance(value, int | float) and 0 <= value < math.inf
         case "training":
             return isinstance(value, dict)
         case _:

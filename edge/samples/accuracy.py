@@ -68,18 +68,22 @@ def card_accuracy(run: Mapping[str, Any], name: str) -> tuple[Accuracy | None, s
     text = _card(run)
     if text is None:
         return None, f"there is no model card of the engine {run.get('engine')}"
-    found = re.search(rf"^\| *{name} *\| *(\d\.\d+) \(shipped\) *\| *{_SCORE} *\| *{_SCORE}", text,
-                      re.MULTILINE)  # fmt: skip
+    found = re.search(
+        rf"^\| *{name} *\| *(\d\.\d+) \(shipped\) *\| *([\d.]+) *\| *{_SCORE} *\| *{_SCORE}",
+        text,
+        re.MULTILINE,
+    )
     if not found:
         return None, "the model card of the engine has no recall by object"
-    threshold = float(found[1])
-    if abs(float(run["threshold"]) - threshold) > 0.002:
+    threshold, least = float(found[1]), float(found[2])
+    used = float(run["threshold"]), float(run.get("min_diameter_px") or 0)
+    if abs(used[0] - threshold) > 0.002 or used[1] != least:
         return None, (
-            f"the model card tells recall at a threshold of {threshold:g}, and the run had "
-            f"{run['threshold']:g}"
+            f"the model card tells recall at a threshold of {threshold:g} for particles of "
+            f"{least:g} px and more, and the run had {used[0]:g} and {used[1]:g} px"
         )
     clean = re.search(r"it marks ([\d.]+) \(([\d.]+)-([\d.]+)\) objects per megapixel", text)
-    scores = [float(value) for value in found.groups()[1:]]
+    scores = [float(value) for value in found.groups()[2:]]
     return Accuracy(
         Score(*scores[:3]),
         Score(*scores[3:]),

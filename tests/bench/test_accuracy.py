@@ -17,6 +17,7 @@ from bench.objects import TrueObjects, TruePoints, most_matches
 from bench.real_sets import Window, shrunk, whole
 from bench.scores import clean_rates, clean_row, counts_at, object_rows, pixel_rows
 from edge.errors import EdgeError
+from edge.particles import ParticleFilter
 from train.data.folds import split
 from train.data.points import PointLabels
 from train.data.samples import Sample
@@ -68,11 +69,13 @@ def test_false_positives_are_counted_exactly() -> None:
     second[20, 20:30] = 140
     windows = [whole("a", np.zeros((*map_.shape, 3), np.uint8)) for map_ in (first, second)]
     found = Found("x", [first, second], [])
-    row = clean_row(found, windows, "shipped", 100)
+    row = clean_row(found, windows, "shipped", ParticleFilter(100 / 255))
     assert (row.false_positives, row.megapixels) == (2, 0.02)
     assert row.per_megapixel.value == row.per_megapixel.low == row.per_megapixel.high == 100
-    rates = clean_rates(found, windows, (90, 91, 140, 141, 201))
-    assert rates == {90: 150, 91: 100, 140: 100, 141: 50, 201: 0}
+    expected = {90: 150, 91: 100, 140: 100, 141: 50, 201: 0}
+    filters = [ParticleFilter(level / 255) for level in expected]
+    rates = clean_rates(found, windows, [*filters, ParticleFilter(90 / 255, 4.0)])
+    assert list(rates.values()) == [*expected.values(), 50]
 
 
 def test_rows_at_the_shipped_and_the_best_threshold() -> None:
@@ -80,7 +83,7 @@ def test_rows_at_the_shipped_and_the_best_threshold() -> None:
     map_ = np.where(mask > 0, 150, 0).astype(np.uint8)
     map_[35, 35] = 100
     counters = [TrueObjects(mask, 0).counts] * 2
-    found = Found("x", [map_, map_], [80, 160])
+    found = Found("x", [map_, map_], [ParticleFilter(80 / 255), ParticleFilter(160 / 255)])
     shipped, best = object_rows("s", found, counts_at(found, counters))
     assert (shipped.threshold_u8, shipped.tp, shipped.fp, shipped.fn) == (None, 2, 1, 2)
     assert (shipped.recall.value, shipped.recall.low, shipped.recall.high) == (0.5, 0, 1)
@@ -88,6 +91,22 @@ def test_rows_at_the_shipped_and_the_best_threshold() -> None:
     shipped_pixels, best_pixels = pixel_rows("s", found, [mask // 255] * 2)
     assert shipped_pixels.recall.value == 0.5
     assert (best_pixels.threshold_u8, best_pixels.rw_f1.value) == (101, 1)
+
+
+def test_small_objects_do_not_count() -> None:
+    mask, map_ = np.zeros((2, 40, 40), np.uint8)
+    cv2.circle(mask, (10, 10), 2, 255, -1)
+    map_[mask > 0] = 100
+    map_[30, 30] = 200
+    counters = [TrueObjects(mask, 0).counts]
+    found = Found("x", [map_], [ParticleFilter(100 / 255, 2.0)])
+    objects = counts_at(found, counters)
+    shipped, best = object_rows("s", found, objects)
+    assert (shipped.min_diameter_px, shipped.tp, shipped.fp) == (2, 1, 0)
+    # Of the diameters that are tried without being asked for, one is larger than the speck.
+    assert (best.min_diameter_px, best.f1.value) == (3, 1)
+    (shipped_pixels, _) = pixel_rows("s", found, [mask // 255])
+    assert shipped_pixels.precision.value == 1
 
 
 def test_shrinking_takes_a_pixel_for_particle_from_half_cover() -> None:
@@ -105,7 +124,7 @@ def test_a_patch_is_computed_as_in_its_photo(sand: Scene) -> None:
         window = Window("patch", sand.image, top=53, left=61, height=40, width=50)
         found = find(model, [window])
     assert np.array_equal(found.maps[0], in_photo[53:93, 61:111])
-    assert found.shipped_u8 == [model.threshold_u8]
+    assert found.shipped == [model.particle_filter]
 
 
 def write_photo(path: Path, image: np.ndarray) -> None:
@@ -140,7 +159,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("bench.patches.LABELS", labels)
     monkeypatch.setattr(scores, "FILTERS", (Filter("top-hat", 5), Filter("top-hat", 9)))
     monkeypatch.setattr(scores, "THRESHOLDS_U8", (10, 40, 120, 250))
-    monkeypatch.setattr("bench.accuracy.THRESHOLDS_U8", (10, 40, 120, 250))
     return data
 
 
@@ -205,7 +223,7 @@ def test_networks_score_on_the_fold_they_were_not_trained_on(
     with opened(str(checkpoint_path)) as model:
         expected = find(model, [whole(photo.name, photo.image) for photo in photos])
     assert found.detector == "quarter_mrunet, by fold"
-    assert found.shipped_u8 == expected.shipped_u8
+    assert found.shipped == expected.shipped
     assert all(np.array_equal(a, b) for a, b in zip(found.maps, expected.maps, strict=True))
     with pytest.raises(EdgeError, match="each of them as a test photo"):
         find_by_fold(folder, photos[1:])

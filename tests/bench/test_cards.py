@@ -15,9 +15,9 @@ RESULT = {
     "models": [{"name": "half"}, {"name": "other"}],
     "objects": [
         {"dataset": "sand", "detector": "half", "choice": "shipped", "threshold_u8": 51,
-         "recall": ESTIMATE, "precision": ESTIMATE, "f1": ESTIMATE},
+         "min_diameter_px": 3.0, "recall": ESTIMATE, "precision": ESTIMATE, "f1": ESTIMATE},
         {"dataset": "sand", "detector": "top-hat", "choice": "best here", "threshold_u8": 9,
-         "recall": ESTIMATE, "precision": ESTIMATE, "f1": ESTIMATE},
+         "min_diameter_px": None, "recall": ESTIMATE, "precision": ESTIMATE, "f1": ESTIMATE},
     ],
     "clean": [{"detector": "half", "megapixels": 14.5,
                "per_megapixel": {"value": 44.0, "low": 30.0, "high": 60.0}}],
@@ -36,7 +36,7 @@ def test_a_card_gets_its_section_once(tmp_path: Path, monkeypatch: pytest.Monkey
     card = (tmp_path / "half.md").read_text("utf-8")
     assert card.startswith("# Half\n\nfacts\n\n## Data and licences")
     assert card.count(cards.TITLE) == 1
-    assert re.search(r"\| sand +\| 0.200 \(shipped\) +\| +0.900 \(0.800-0.950\) \|", card)
+    assert re.search(r"\| sand +\| 0.200 \(shipped\) +\| +3 \| +0.900 \(0.800-0.950\) \|", card)
     assert "top-hat" not in card
     assert "marks 44 (30-60) objects per megapixel" in card
     assert not (tmp_path / "other.md").exists()

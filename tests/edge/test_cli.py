@@ -91,7 +91,7 @@ def test_the_user_sets_threshold_and_diameters(photo: Path, tmp_path: Path) -> N
         assert cv2.connectedComponents(read(out / "masks/000000_photo.png"))[0] - 1 == len(found)
         return found
 
-    every = rows("every", "--threshold", 0.04)
+    every = rows("every", "--threshold", 0.04, "--min-diameter", 0)
     assert len(every) > len(rows("few", "--threshold", 1))
     diameters = sorted(row["diameter_px"] for row in every)
     low, high = diameters[len(diameters) // 4], diameters[3 * len(diameters) // 4]
@@ -103,8 +103,14 @@ def test_the_user_sets_threshold_and_diameters(photo: Path, tmp_path: Path) -> N
     summary = json.loads((tmp_path / "kept/summary.json").read_text(encoding="utf-8"))
     assert summary["threshold"] == 0.04
     assert (summary["min_diameter_px"], summary["max_diameter_px"]) == (low, high)
-    summary = json.loads((tmp_path / "few/summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((tmp_path / "every/summary.json").read_text(encoding="utf-8"))
     assert summary["min_diameter_px"] is summary["max_diameter_px"] is None
+    summary = json.loads((tmp_path / "few/summary.json").read_text(encoding="utf-8"))
+    assert (
+        summary["min_diameter_px"]
+        == edge.load_model("quarter_mrunet").engine.info.min_diameter_px
+        == 3
+    )
 
 
 def test_the_overlay_shows_the_frame_in_its_colours(
@@ -218,8 +224,13 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--mm-per-pixel", "0"], 2, "not in the range"),
         (["--source", "photo.png", "--threshold", "0"], 2, "not in the range"),
         (["--source", "photo.png", "--threshold", "nan"], 2, "not a number above 0"),
-        (["--source", "photo.png", "--min-diameter", "3cm"], 2, "not a length above 0"),
+        (["--source", "photo.png", "--min-diameter", "3cm"], 2, "not a length such as"),
         (["--source", "photo.png", "--min-diameter", "0.1mm"], 2, "needs --mm-per-pixel"),
+        (
+            ["--source", "photo.png", "--max-diameter", "0px"],
+            2,
+            "--max-diameter is 0",
+        ),
         (
             ["--source", "photo.png", "--min-diameter", "4", "--max-diameter", "3px"],
             2,

@@ -19,6 +19,13 @@ def test_measures_of_two_particles() -> None:
     assert second.mean_probability == pytest.approx(200 / 255, abs=1e-4)
 
 
+def test_a_filter_takes_what_is_not_given_from_the_network() -> None:
+    own = ParticleFilter(0.4, 3.0)
+    assert ParticleFilter.of(own) == own  # type: ignore[arg-type]
+    assert ParticleFilter.of(own, 0.5, 0, 9) == ParticleFilter(0.5, None, 9)  # type: ignore[arg-type]
+    assert own.at(51) == ParticleFilter(0.2, 3.0)
+
+
 def test_the_level_itself_is_a_particle() -> None:
     probability = np.array([[99, 100, 101]], np.uint8)
     assert particle_mask(probability, 100).tolist() == [[0, 255, 255]]

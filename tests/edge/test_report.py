@@ -274,17 +274,18 @@ def test_detection_limit_of_blanks() -> None:
 def test_shipped_cards_tell_recall_and_precision(card: Path) -> None:
     text = card.read_text("utf-8")
     content = re.search(r"Content hash of the network `(\w+)`", text)
-    threshold = re.search(r"(\d\.\d+) \(shipped\)", text)
+    shipped = re.search(r"(\d\.\d+) \(shipped\) *\| *([\d.]+)", text)
     assert content
-    assert threshold
+    assert shipped
     run = {"model": card.stem, "engine": "elsewhere.onnx", "source_sha256": content[1],
-           "threshold": float(threshold[1])}  # fmt: skip
+           "threshold": float(shipped[1]), "min_diameter_px": float(shipped[2])}  # fmt: skip
     found, _ = card_accuracy(run, "sand")
     assert found
     assert found.recall.low < found.recall.value < found.recall.high
     assert f"{found.recall.value:.3f} ({found.recall.low:.3f}-" in text
     assert found.clean_per_megapixel
     assert card_accuracy(run | {"threshold": 0.9}, "sand")[0] is None
+    assert "px and more" in card_accuracy(run | {"min_diameter_px": 9.0}, "sand")[1]
     assert "no model card" in card_accuracy(run | {"source_sha256": "0" * 64}, "sand")[1]
 
 

@@ -43,6 +43,16 @@ def test_another_engine_is_noticed(engine: Path) -> None:
         read_sidecar(engine)
 
 
+def test_engines_from_before_there_was_a_smallest_diameter_have_none(engine: Path) -> None:
+    path = sidecar_path(engine)
+    content = json.loads(path.read_text("utf-8"))
+    del content["info"]["min_diameter_px"]
+    path.write_text(json.dumps(content), "utf-8")
+    sidecar = read_sidecar(engine)
+    assert sidecar
+    assert sidecar.info.min_diameter_px == 0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -58,6 +68,7 @@ def test_another_engine_is_noticed(engine: Path) -> None:
         (lambda c: c["info"].update(halo=-1), "'halo'"),
         (lambda c: c["info"].update(threshold="high"), "'threshold'"),
         (lambda c: c["info"].update(mean=[1, 2]), "'mean'"),
+        (lambda c: c["info"].update(min_diameter_px=-1), "'min_diameter_px'"),
     ],
 )
 def test_an_edited_sidecar_is_refused(

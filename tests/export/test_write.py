@@ -107,7 +107,7 @@ def test_metadata_says_what_the_runtime_must_know(exported: Path, checkpoint_pat
     checkpoint = load(checkpoint_path)
     assert (info.model, info.halo, info.multiple) == ("quarter_mrunet", 15, 2)
     assert (info.mean, info.std) == (checkpoint.normalisation.mean, checkpoint.normalisation.std)
-    assert (info.threshold, info.threshold_u8) == (0.5, 128)
+    assert (info.threshold, info.threshold_u8, info.min_diameter_px) == (0.5, 128, 1)
     assert info.training == checkpoint.training
     assert info.content_hash == content_hash(model)
     model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))

@@ -3,7 +3,7 @@ import pytest
 
 from edge.particles import ParticleFilter
 from train.data.points import PointLabels
-from train.matching import centroids, detected, match_points
+from train.matching import centroids, match_points
 from train.metrics import ObjectCounts
 
 
@@ -44,14 +44,14 @@ def test_detections_of_a_diameter() -> None:
     probability[5, 5] = 200  # 1.1 px
     probability[10:13, 10:13] = 200  # 3.4 px
     probability[2:12, 20:30] = 200  # 11.3 px
-    every = detected(probability, 200)
+    every = ParticleFilter(0.5).at(200).mask(probability)
     assert centroids(every).tolist() == [[24.5, 6.5], [5, 5], [11, 11]]
-    middle = detected(probability, 100, ParticleFilter(0.5, 2, 8))
+    middle = ParticleFilter(0.5, 2, 8).at(100).mask(probability)
     assert centroids(middle).tolist() == [[11, 11]]
     assert set(np.unique(middle)) == {0, 255}
-    assert not detected(probability, 201, ParticleFilter(0.5, 2, 8)).any()
+    assert not ParticleFilter(0.5, 2, 8).at(201).mask(probability).any()
 
 
 @pytest.mark.parametrize("largest", [1.0, np.inf])
 def test_limits_keep_the_background_out(largest: float) -> None:
-    assert not detected(np.zeros((8, 8), np.uint8), 1, ParticleFilter(0.5, 0.5, largest)).any()
+    assert not ParticleFilter(0.5, 0.5, largest).mask(np.zeros((8, 8), np.uint8)).any()

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge.errors import EdgeError
+from edge.particles import ParticleFilter
 from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train as cli
@@ -33,7 +34,7 @@ def maps_and_labels() -> tuple[list[np.ndarray], list[PointLabels]]:
 
 def curve() -> Curve:
     maps, labels = maps_and_labels()
-    return evaluate_points(iter(maps), labels, 3, operating_u8=90)
+    return evaluate_points(iter(maps), labels, 3, ParticleFilter(90 / 255))
 
 
 def test_counts_of_each_threshold() -> None:
@@ -59,7 +60,7 @@ def test_the_highest_threshold_of_a_recall() -> None:
     with pytest.raises(
         EdgeError, match=r"no threshold reaches a recall of 0\.9; the best is 0\.66"
     ):
-        evaluate_points(maps, labels, 3).at_recall(0.9)
+        evaluate_points(maps, labels, 3, ParticleFilter(0.5)).at_recall(0.9)
 
 
 def test_masks_are_matched_by_overlap() -> None:
@@ -67,12 +68,12 @@ def test_masks_are_matched_by_overlap() -> None:
     photos = [Sample("", np.zeros((*m.shape, 3), np.uint8), np.zeros_like(m)) for m in maps]
     photos[0].mask[12, 12] = photos[1].mask[17, 21] = 1
     for tolerance, tp in ((0, 1), (3, 2)):
-        row = evaluate_masks(maps, photos, tolerance, operating_u8=20).operating_row
+        row = evaluate_masks(maps, photos, tolerance, ParticleFilter(20 / 255)).operating_row
         assert row.total == ObjectCounts(tp=tp, fp=5 - tp, fn=2 - tp)
     # Of the five detections, those that reach a doubtful pixel count neither way.
     photos[0].mask[photos[0].mask == 0] = IGNORED
-    row = evaluate_masks(maps, photos, 3, operating_u8=20).operating_row
-    alone = evaluate_masks(maps[1:], photos[1:], 3, operating_u8=20).operating_row
+    row = evaluate_masks(maps, photos, 3, ParticleFilter(20 / 255)).operating_row
+    alone = evaluate_masks(maps[1:], photos[1:], 3, ParticleFilter(20 / 255)).operating_row
     assert row.total.fp == alone.total.fp < 3
 
 
@@ -115,7 +116,7 @@ def test_points_evaluate_a_checkpoint_and_an_engine(
     assert "--save takes a .pt" in done.output
     command[1] = str(checkpoint_path)
     assert CliRunner().invoke(cli, [*command, "--save", saved]).exit_code == 0
-    assert load(Path(saved)).threshold == 0.5
+    assert (load(Path(saved)).threshold, load(Path(saved)).min_diameter_px) == (0.5, 1)
     done = CliRunner().invoke(cli, [*command, "--max-diameter", "0.5"])
     assert done.exit_code == 2
     assert "--min-diameter is larger" in done.output

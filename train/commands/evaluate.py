@@ -28,7 +28,9 @@ from train.commands.options import CLASSES, DATA, note
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
 @click.option(
-    "--min-diameter", type=click.FloatRange(min=0), help="Px; smaller objects do not count."
+    "--min-diameter",
+    type=click.FloatRange(min=0),
+    help="Px; smaller objects do not count.  [default: CHECKPOINT's own]",
 )
 @click.option(
     "--max-diameter", type=click.FloatRange(min=0), help="Px; larger objects do not count."
@@ -41,7 +43,8 @@ from train.commands.options import CLASSES, DATA, note
 @click.option(
     "--save",
     type=PathArgument(dir_okay=False),
-    help="Write CHECKPOINT, a .pt, with that threshold (or with --threshold) to this file.",
+    help="Write CHECKPOINT, a .pt, with that threshold (or --threshold) and --min-diameter to this "
+    "file.",
 )
 @click.option(
     "--curve",
@@ -82,28 +85,28 @@ def evaluate(
             from train.crossval import load_samples
             from train.data.points import point_samples, read_points
             from train.evaluate import evaluate as score
-            from train.evaluate import open_source, probability_maps, threshold_of
+            from train.evaluate import open_source, operating_point, probability_maps
             from train.precision_recall import evaluate_masks, evaluate_points
         source = open_source(checkpoint)
-        used = threshold_of(source) if threshold is None else threshold
-        bounds = ParticleFilter(used, min_diameter, max_diameter)
-        level = bounds.threshold_u8
+        particle_filter = ParticleFilter.of(
+            operating_point(source), threshold, min_diameter, max_diameter
+        )
+        used = particle_filter.threshold
         if points:
             clicked = point_samples(data, read_points(points))
             curve = evaluate_points(
                 probability_maps(source, (photo.image for photo in clicked)),
                 [photo.labels for photo in clicked],
                 3.0 if tolerance is None else tolerance,
-                operating_u8=level,
-                bounds=bounds,
+                particle_filter,
             )
             click.echo(f"{len(clicked)} photos")
         else:
             beside = int(tolerance or 0)
             photos = load_samples(data, classes, note)
-            scored = score(source, photos, beside, threshold=used, bounds=bounds)
+            scored = score(source, photos, beside, particle_filter)
             click.echo(f"{scored.describe(used)}\n")
-            curve = evaluate_masks(scored.maps, photos, beside, operating_u8=level, bounds=bounds)
+            curve = evaluate_masks(scored.maps, photos, beside, particle_filter)
         click.echo(f"{curve.operating_row.describe()}\n\n{curve.describe()}")
         if picture:
             curve.plot(picture)
@@ -118,5 +121,8 @@ def evaluate(
         if save:
             if not isinstance(source, Checkpoint):
                 raise BadArgumentError(f"{checkpoint}: --save takes a .pt, an engine keeps its own")
-            write(replace(source, threshold=round(used, 4)), save)
-            click.echo(f"{printable(str(save))}: threshold {used:.4f}")
+            least = particle_filter.min_diameter_px or 0.0
+            write(replace(source, threshold=round(used, 4), min_diameter_px=least), save)
+            click.echo(
+                f"{printable(str(save))}: threshold {used:.4f}, particles of {least:g} px and more"
+            )

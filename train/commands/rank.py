@@ -33,11 +33,11 @@ def rank(model: str, photos: Path, out: Path | None, threshold: float | None) ->
     """
     with error_handler():
         with require_extra("train"):
-            from train.evaluate import open_source, threshold_of
+            from train.evaluate import open_source, operating_point
             from train.ranking import describe, write
             from train.ranking import rank as run
         source = open_source(model)
-        used = threshold_of(source) if threshold is None else threshold
+        used = operating_point(source).threshold if threshold is None else threshold
         ranks = run(source, photos, used, lambda text: click.echo(printable(text), err=True))
         if out:
             write(ranks, out)
