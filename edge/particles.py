@@ -86,6 +86,11 @@ class ParticleFilter:
             threshold = own.threshold
         if min_diameter_px is None:
             min_diameter_px = own.min_diameter_px
+            if max_diameter_px is not None and 0 < max_diameter_px < min_diameter_px:
+                raise BadArgumentError(
+                    f"a largest diameter of {max_diameter_px:g} px is below the network's "
+                    f"smallest, {min_diameter_px:g} px; give a smallest one too, 0 for none"
+                )
         return cls(threshold, min_diameter_px or None, max_diameter_px)
 
     def at(self, level: int) -> ParticleFilter:

@@ -106,11 +106,7 @@ def test_the_user_sets_threshold_and_diameters(photo: Path, tmp_path: Path) -> N
     summary = json.loads((tmp_path / "every/summary.json").read_text(encoding="utf-8"))
     assert summary["min_diameter_px"] is summary["max_diameter_px"] is None
     summary = json.loads((tmp_path / "few/summary.json").read_text(encoding="utf-8"))
-    assert (
-        summary["min_diameter_px"]
-        == edge.load_model("quarter_mrunet").engine.info.min_diameter_px
-        == 3
-    )
+    assert summary["min_diameter_px"] == 3  # the engine's own
 
 
 def test_the_overlay_shows_the_frame_in_its_colours(

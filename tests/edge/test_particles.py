@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edge.errors import BadArgumentError
 from edge.particles import ParticleFilter, find_particles, particle_mask
 
 
@@ -24,6 +25,8 @@ def test_a_filter_takes_what_is_not_given_from_the_network() -> None:
     assert ParticleFilter.of(own) == own  # type: ignore[arg-type]
     assert ParticleFilter.of(own, 0.5, 0, 9) == ParticleFilter(0.5, None, 9)  # type: ignore[arg-type]
     assert own.at(51) == ParticleFilter(0.2, 3.0)
+    with pytest.raises(BadArgumentError, match="below the network's smallest, 3 px"):
+        ParticleFilter.of(own, max_diameter_px=2)  # type: ignore[arg-type]
 
 
 def test_the_level_itself_is_a_particle() -> None:
