@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.arguments import PathArgument, Text
+from edge.arguments import Number, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from edge.terminal import Terminal
 
@@ -71,7 +71,7 @@ def _squares(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int
 )
 @click.option(
     "--square-mm",
-    type=click.FloatRange(min=0, min_open=True, max=1000),
+    type=Number(min=0, min_open=True, max=1000),
     default=10,
     show_default=True,
     help="Side of a square.",

@@ -217,7 +217,8 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--out", "text.avi"], 2, "text.avi: is a file"),
         (["--source", "photo.png", "--mm-per-pixel", "0"], 2, "not in the range"),
         (["--source", "photo.png", "--threshold", "0"], 2, "not in the range"),
-        (["--source", "photo.png", "--threshold", "nan"], 2, "not a number above 0"),
+        (["--source", "photo.png", "--mm-per-pixel", "nan"], 2, "'nan' is not a finite number"),
+        (["--source", "photo.png", "--threshold", "nan"], 2, "'nan' is not a finite number"),
         (["--source", "photo.png", "--min-diameter", "3cm"], 2, "not a length above 0"),
         (["--source", "photo.png", "--min-diameter", "0.1mm"], 2, "needs --mm-per-pixel"),
         (
