@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,9 +177,27 @@ def test_bad_limits_are_refused(sand: Scene, model: Model) -> None:
         ({"threshold": 0.0}, "threshold of 0.0 is not above 0"),
         ({"threshold": float("nan")}, "threshold of nan is not"),
         ({"min_diameter_px": 5.0, "max_diameter_px": 2.0}, "from 5.0 to 2.0 px"),
+        ({"min_diameter_px": float("nan")}, "from nan to inf px"),
     ):
         with pytest.raises(BadArgumentError, match=words):
             edge.run(Frames(sand.image, 1), model, **limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"frames": 0}, "frames=0: must be 1 or more"),
+        ({"every": 0}, "every=0: must be 1 or more"),
+        ({"seconds": float("nan")}, "seconds=nan: must be above 0"),
+    ],
+)
+def test_a_run_without_frames_is_refused(
+    limit: dict[str, Any], words: str, sand: Scene, model: Model
+) -> None:
+    source = Frames(sand.image, 1)
+    with pytest.raises(BadArgumentError, match=words):
+        edge.run(source, model, **limit)
+    assert source.closed
 
 
 def test_a_full_disk_leaves_whole_lines(
