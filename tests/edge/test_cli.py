@@ -196,7 +196,11 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--size", "640"], 2, "'640' is not a size such as 1920x1080"),
         (["--source", "photo.png", "--give-up", "3"], 2, "photo.png: is no live source"),
         (["--camera", "0", "--format", "MJPEG"], 2, "MJPEG: is no format of four letters"),
-        (["--source", "photo.png", "--source", "http://127.0.0.1:9"], 2, "choose a policy"),
+        (
+            ["--source", "photo.png", "--source", "http://127.0.0.1:9", "--out", "new"],
+            2,
+            "choose a policy",
+        ),
         (["--source", "pipe.png"], 2, "pipe.png: is not a file or folder"),
         (["--source", "photo.png", "--sink", "tape:x"], 2, "tape:x: is no sink; give one of"),
         (["--source", "photo.png", "--sink", "csv:text.avi"], 2, "text.avi: exists"),
