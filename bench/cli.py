@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import POSITIVE, Number, PathArgument
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import BadArgumentError, EdgeError, error_handler, require_extra
 from edge.files import ensure_empty_directory
@@ -72,7 +71,7 @@ def _progress(text: str) -> None:
     click.echo(f"{text} ...", err=True)
 
 
-class Percent(click.FloatRange):
+class Percent(Number):
     """A percentage such as 5%, as 5.0."""
 
     def __init__(self) -> None:
@@ -81,11 +80,7 @@ class Percent(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        text: Any = str(value).removesuffix("%")
-        percent = float(super().convert(text, param, ctx))
-        if math.isnan(percent):  # within every range, as it is below and above nothing
-            self.fail(f"{value!r} is not a percentage such as 5%", param, ctx)
-        return percent
+        return super().convert(str(value).removesuffix("%"), param, ctx)
 
 
 @click.group(invoke_without_command=True)
@@ -96,7 +91,7 @@ class Percent(click.FloatRange):
 @click.option(
     "--limit",
     "limit_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     default=10,
     show_default=True,
     help="Seconds that the runs of one network, backend and precision may take.",
@@ -167,7 +162,7 @@ def compare(before: Path, after: Path, fail_above: float | None) -> None:
 
 @bench.command()
 @ENGINE
-@click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True)
+@click.option("--seconds", type=Number(min=1), default=30, show_default=True)
 @JSON
 def energy(engine: str, seconds: float, json_path: Path | None) -> None:
     """Energy per frame in joules, where the GPU or the board measures its power."""
@@ -207,7 +202,7 @@ def layers(engine: str, runs: int, picture: Path | None, json_path: Path | None)
 @click.option(
     "--limit",
     "limit_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     default=60,
     show_default=True,
     help="Seconds that the runs of each baseline may take.",
@@ -240,18 +235,18 @@ def baselines(model: str, limit_s: float, others: tuple[str, ...], json_path: Pa
 )
 @click.option(
     "--rate-seconds",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     help="Instead: FPS and latency of frames of 1440x1080, four runs of so many seconds.",
 )
 @click.option(
     "--max-latency",
     "max_latency_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="With --rate-seconds, as of edge-run.",
 )
 @click.option(
     "--soak-hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Instead: memory over so many hours of belt, as fast as it can be taken.",
 )
 @JSON
@@ -303,7 +298,7 @@ def pipeline(engine: str, frames: int, json_path: Path | None) -> None:
 
 
 @bench.command()
-@click.option("--fps", type=click.FloatRange(min=0, min_open=True), default=60, show_default=True)
+@click.option("--fps", type=POSITIVE, default=60, show_default=True)
 @click.option("--seconds", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), help="In place of --seconds.")
 @click.option("--size", type=click.IntRange(min=32), default=256, show_default=True)
@@ -322,7 +317,7 @@ def latency(
 @bench.command()
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=60,
     show_default=True,
     help="Of each of the stretches.",
@@ -337,7 +332,7 @@ def live(seconds: float, json_path: Path | None) -> None:
 
 
 @bench.command()
-@click.option("--minutes", type=click.FloatRange(min=2), default=30, show_default=True)
+@click.option("--minutes", type=Number(min=2), default=30, show_default=True)
 @JSON
 def soak(minutes: float, json_path: Path | None) -> None:
     """Run edge-run for long while cameras, disks, the broker and viewers fail; check it all."""

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
-
 
 class PathArgument(click.Path):
     """A path; an empty one, as of a variable that is not set, would mean the current folder."""
@@ -38,20 +36,27 @@ class Text(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
-class Threshold(click.FloatRange):
-    """A probability above 0, at most 1."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=1, min_open=True)
+class Number(click.FloatRange):
+    """A finite number in a range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """As `click.FloatRange`."""
-        threshold = float(super().convert(value, param, ctx))
-        if math.isnan(threshold):  # within every range, as it is below and above nothing
-            self.fail(f"{value!r} is not a number above 0, at most 1", param, ctx)
-        return threshold
+        """As `click.FloatRange`, which takes NaN: it is below and above nothing."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+POSITIVE = Number(min=0, min_open=True)
+
+
+class Threshold(Number):
+    """A probability above 0, at most 1."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=1, min_open=True)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]

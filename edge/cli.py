@@ -223,7 +223,7 @@ def edge_run(
         with require_extra("cpu"):
             from edge.model import load_model
             from edge.pipeline import Policy
-            from edge.runner import run
+            from edge.runner import default_policy, run
             from edge.sinks import open_sink, open_sinks
             from edge.systemd import Service
 
@@ -239,7 +239,11 @@ def edge_run(
         )
         opened.callback(model.close)
         terminal.say(f"{model.name} on {model.device}")
-        model.particle_filter(threshold, min_px, max_px)  # before any file is made
+        # Before any file is made, what `run` would refuse.
+        model.particle_filter(threshold, min_px, max_px)
+        policy = Policy(policy_name) if policy_name else None
+        if not policy and not belt:
+            policy = default_policy(reader)
         if address:
             with require_extra("live"):
                 from edge.server.live import LiveSink
@@ -270,7 +274,7 @@ def edge_run(
             threshold=threshold,
             min_diameter_px=min_px,
             max_diameter_px=max_px,
-            policy=Policy(policy_name) if policy_name else None,
+            policy=policy,
             frames=frames,
             seconds=seconds,
             every=every,

@@ -17,7 +17,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
     On an error the temporary file is removed and what stood at `path` stays; an `OSError` that
-    names no file, as of a full disk, names `path`.
+    names no file, as of a full disk, or the temporary one names `path`.
 
     Args:
         durable: whether the file survives a power cut once the block is left; costs milliseconds.
@@ -31,7 +31,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             sync(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if not error.filename or str(error.filename) == str(temporary):
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

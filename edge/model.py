@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.engines import Backend, Device, Precision, engine_path, open_engine
 from edge.engines.engine import Engine, Session, infer
+from edge.engines.sessions import Sessions
 from edge.errors import BadArgumentError
 from edge.frame import Frame
 from edge.particles import ParticleFilter
@@ -39,7 +41,7 @@ class Model:
         self.engine, self.path = engine, path
         self._lock = threading.Lock()
         self._opened = contextlib.ExitStack()
-        self._session: tuple[tuple[int, int], Session] | None = None
+        self._sessions = self._opened.enter_context(Sessions(self._session, capacity=1))
 
     @property
     def name(self) -> str:
@@ -113,12 +115,11 @@ class Model:
         else:
             frame = Frame(as_rgb(image), index, "array", None)
         with self._lock:
-            if self._session is None or self._session[0] != frame.size_hw:
-                self._opened.close()
-                session = self.engine.session(frame.size_hw, 1, StageTimer())
-                self._session = frame.size_hw, self._opened.enter_context(session)
-            probability = infer(self._session[1], frame.image)
+            probability = infer(self._sessions.of(frame.size_hw), frame.image)
         return Result.of(frame, probability, particle_filter)
+
+    def _session(self, frame_hw: tuple[int, int]) -> AbstractContextManager[Session]:
+        return self.engine.session(frame_hw, 1, StageTimer())
 
 
 def load_model(

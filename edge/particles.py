@@ -65,8 +65,9 @@ class ParticleFilter:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise BadArgumentError(f"a threshold of {self.threshold} is not above 0 and at most 1")
-        low, high = self.min_diameter_px or 0.0, self.max_diameter_px
-        if not low >= 0 or (high is not None and not 0 < high >= low):
+        low = self.min_diameter_px or 0.0
+        high = math.inf if self.max_diameter_px is None else self.max_diameter_px
+        if not (0 <= low <= high and high > 0):  # false for NaN, too
             raise BadArgumentError(f"no particle has a diameter from {low} to {high} px")
 
     @classmethod

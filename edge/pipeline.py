@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edge.bounded_queue import SIGNAL_POLL_S, BoundedQueue
 from edge.engines.engine import Engine, Session
 from edge.engines.sessions import Sessions
-from edge.errors import EdgeError, describe, is_expected, printable
+from edge.errors import BadArgumentError, EdgeError, describe, is_expected, printable
 from edge.frame import Frame, SkippedFrame
 from edge.particles import ParticleFilter
 from edge.result import Result
@@ -63,6 +63,9 @@ class Settings:
         frames: stop after so many; None is no limit.
         seconds: stop after so long.
         every: process one frame in so many.
+
+    Raises:
+        BadArgumentError: a value is out of range.
     """
 
     particle_filter: ParticleFilter
@@ -70,6 +73,13 @@ class Settings:
     frames: int | None = None
     seconds: float | None = None
     every: int = 1
+
+    def __post_init__(self) -> None:
+        for name, count in (("frames", self.frames), ("every", self.every)):
+            if count is not None and count < 1:
+                raise BadArgumentError(f"{name}={count}: must be 1 or more")
+        if self.seconds is not None and not self.seconds > 0:
+            raise BadArgumentError(f"seconds={self.seconds}: must be above 0")
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,21 +184,32 @@ def run(
         model = load_model(model)
     particle_filter = model.particle_filter(threshold, min_diameter_px, max_diameter_px)
     source = open_sources([source] if isinstance(source, str | PathLike | Source) else source)
-    if belt:
-        source = _belt(source, model, belt, every, calibration)
-        stages = [BeltStage(belt.eject_px, belt.segment_px), *stages]
-        # A chunk that is dropped would be a hole in the strip; frames of the camera may be.
-        policy = policy or Policy.EVERY
-    if policy is None:
-        live = {part.live for part in source.parts().values()}
-        if len(live) > 1:
-            source.close()
-            raise BadArgumentError("live sources and files in one run: choose a policy")
-        policy = Policy.LATEST if live == {True} else Policy.EVERY
-    settings = Settings(particle_filter, policy, frames, seconds, every)
+    try:
+        if belt:
+            source = _belt(source, model, belt, every, calibration)
+            stages = [BeltStage(belt.eject_px, belt.segment_px), *stages]
+            # A chunk that is dropped would be a hole in the strip; frames of the camera may be.
+            policy = policy or Policy.EVERY
+        policy = policy or default_policy(source)
+        settings = Settings(particle_filter, policy, frames, seconds, every)
+    except BadArgumentError:
+        source.close()
+        raise
     _log.info("%s through %s on %s, %s", source.uri, model.name, model.device, settings)
     stages = [*stages, calibration] if calibration else stages
     return Run(Pipeline(source, model.engine, settings, sinks, stages), model, calibration)
+
+
+def default_policy(source: Source) -> Policy:
+    """Every frame of files, the latest of live sources.
+
+    Raises:
+        BadArgumentError: there are both.
+    """
+    live = {part.live for part in source.parts().values()}
+    if len(live) > 1:
+        raise BadArgumentError("live sources and files in one run: choose a policy")
+    return Policy.LATEST if live == {True} else Policy.EVERY
 
 
 def _belt(
@@ -208,15 +219,11 @@ def _belt(
     every: int,
     calibration: Calibration | None,
 ) -> Source:
-    try:
-        if every > 1:
-            raise BadArgumentError("a belt needs every frame of its camera; leave out every")
-        if calibration:
-            raise BadArgumentError("a calibration is of frames, not of a belt; give mm per pixel")
-        return BeltSource(source, model.engine, settings)
-    except BadArgumentError:
-        source.close()
-        raise
+    if every > 1:
+        raise BadArgumentError("a belt needs every frame of its camera; leave out every")
+    if calibration:
+        raise BadArgumentError("a calibration is of frames, not of a belt; give mm per pixel")
+    return BeltSource(source, model.engine, settings)
 
 
 def _results(

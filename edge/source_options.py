@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.arguments import POSITIVE, Size, Text
+from edge.arguments import POSITIVE, Number, Size, Text
 
 if TYPE_CHECKING:
     from edge.sources.source import Source
@@ -46,9 +46,7 @@ OPTIONS = (
         metavar="MS",
         help="Exposure time of a camera; turns its automatic exposure off.",
     ),
-    click.option(
-        "--gain", type=click.FloatRange(min=0), help="Gain of a camera, in its driver's unit."
-    ),
+    click.option("--gain", type=Number(min=0), help="Gain of a camera, in its driver's unit."),
     click.option(
         "--encoder",
         type=Text(),

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from edge.arguments import PathArgument, Text
+from edge.arguments import Number, PathArgument, Text
 from edge.engines import WEIGHTS, Precision, engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
@@ -100,7 +100,7 @@ def export_trt() -> None:
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="R.w. F1 that the precision may cost.  [default: 0.001, or 0.01 for int8]",
 )
 @click.option(

@@ -5,7 +5,7 @@ import pytest
 
 from edge.calibration.calibration import Calibration
 from edge.errors import EdgeError
-from edge.files import read_json
+from edge.files import read_json, write_json
 from train.crossval import FoldResult
 from train.data.coco import read_coco
 from train.data.folds import Split
@@ -20,6 +20,13 @@ BROKEN = [
     (b'{"a": "\xff"}', "byte 7 is not UTF-8"),
     (b"9" * 5000, "not JSON: Exceeds the limit"),
 ]
+
+
+def test_a_file_that_cannot_be_written_is_named_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "absent/x.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_json(path, {})
+    assert caught.value.filename == str(path)
 
 
 def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ class _Range:
         self._ends = low, high
 
     def constant(self) -> float:
-        """Share of channels that never change."""
+        """Fraction of channels that never change."""
         assert self._ends is not None
         low, high = self._ends
         return float((low == high).double().mean())

@@ -150,9 +150,13 @@ def load(path: Path) -> Checkpoint:
             raise EdgeError(f"{path}: is {what}; {OTHER_TOOLS}") from None
         raise EdgeError(f"{path}: not a checkpoint that is safe to load; {advice}") from error
     try:
+        if not isinstance(content, dict):
+            raise TypeError
         content["spec"] = parse(content["spec"], str(path))
         content["normalisation"] = Normalisation(**content["normalisation"])
         checkpoint = Checkpoint(**content)
+        if not _is_whole(checkpoint):
+            raise TypeError
     except (TypeError, KeyError):
         if what := foreign_content(content):
             raise EdgeError(f"{path}: is {what}; {OTHER_TOOLS}") from None
@@ -166,6 +170,19 @@ def load(path: Path) -> Checkpoint:
                 f"{_shape(expected.get(name))}, is {_shape(found.get(name))}"
             )
     return checkpoint
+
+
+def _is_whole(checkpoint: Checkpoint) -> bool:
+    """Whether everything but the spec, which `parse` checks, is of its kind."""
+    numbers, weights = (checkpoint.prior, checkpoint.threshold), checkpoint.weights
+    return (
+        all(isinstance(number, float | int) for number in numbers)
+        and 0 < checkpoint.prior < 1
+        and 0 <= checkpoint.threshold <= 1
+        and isinstance(checkpoint.training, dict)
+        and isinstance(weights, dict)
+        and all(isinstance(tensor, Tensor) for tensor in weights.values())
+    )
 
 
 def _shape(shape: torch.Size | None) -> str:

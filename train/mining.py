@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import EdgeError
 from edge.files import ensure_empty_directory
 from edge.particles import Particle, ParticleFilter, find_particles
 from edge.sources.images import read_image
@@ -60,7 +61,7 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> MiningResu
 
     Raises:
         BadArgumentError: `out` is not empty.
-        EdgeError: a place holds no readable image.
+        EdgeError: a place holds no readable image, or none of them is as large as a negative.
         OSError: a negative cannot be written.
     """
     files = sand_files(places)
@@ -77,19 +78,21 @@ def mine(checkpoint: Checkpoint, places: Sequence[str], out: Path) -> MiningResu
             cut = cv2.cvtColor(image[window], cv2.COLOR_RGB2BGR)
             write_image(out / f"{name}_{number:02d}.png", np.asarray(cut, np.uint8))
             crops += 1
+    if not pixels:
+        raise EdgeError(f"no photo is as large as a negative, {SIDE}x{SIDE} px; give larger ones")
     return MiningResult(marked, pixels / 1e6, crops)
 
 
 def _views(paths: Iterable[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """A name and an image (H,W,3) RGB of each photo at each of its scales."""
-    for path in paths:
+    """A name of its own and an image (H,W,3) RGB of each photo at each of its scales."""
+    for number, path in enumerate(paths):
         image = read_image(path)
         for octave in range(OCTAVES):
             scale = 0.5**octave
             if scale < SCALES[0] or min(image.shape[:2]) * scale < SIDE:
                 break
             small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            yield f"{path.stem}_{octave}", np.asarray(small, np.uint8)
+            yield f"{number:05d}_{path.stem}_{octave}", np.asarray(small, np.uint8)
 
 
 def _windows(

@@ -403,7 +403,7 @@ def _score_table(tables: CrossvalTables, rows: Iterable[ScoreRow], title: str) -
 
 
 def _thinned(points: Points) -> Points:
-    """At most `DRAWN` points, means over equal shares of the others."""
+    """At most `DRAWN` points, means over equal parts of more."""
     if len(points) <= DRAWN:
         return points
     parts = np.array_split(np.array(points), DRAWN)

@@ -148,14 +148,17 @@ def read_split(data: Path) -> tuple[list[Sample], list[Sample]]:
     """(training, validation) photos of the official split.
 
     Raises:
-        EdgeError: a list is missing or names a photo that is not there.
+        EdgeError: a list is missing, names no photo, or one that is not there.
     """
     lists = []
-    for name in (TRAINING, VALIDATION):
-        path = data / name
+    for file in (TRAINING, VALIDATION):
+        path = data / file
         if not path.is_file():
             raise EdgeError(f"{path}: no such file; it lists photos of NUAA-SIRST v1, one a line")
-        lists.append(path.read_text(encoding="utf-8").split())
+        names = path.read_text(encoding="utf-8", errors="replace").split()
+        if not names:
+            raise EdgeError(f"{path}: names no photo; it lists them one a line")
+        lists.append(names)
     photos = load_samples(data)
     training, validation = (chosen(photos, names, data) for names in lists)
     return training, validation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.arguments import PathArgument, Text
+from edge.arguments import Number, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from edge.terminal import Terminal
 
@@ -71,7 +71,7 @@ def _squares(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int
 )
 @click.option(
     "--square-mm",
-    type=click.FloatRange(min=0, min_open=True, max=1000),
+    type=Number(min=0, min_open=True, max=1000),
     default=10,
     show_default=True,
     help="Side of a square.",
@@ -153,14 +153,14 @@ def _check_new(path: Path) -> None:
 def _show(found: Fit, flat: Path, terminal: Terminal) -> None:
     made = found.calibration
     low, high = made.scale_range()
-    spread = (high - low) / made.mm_per_pixel
+    variation = (high - low) / made.mm_per_pixel
     worst = printable(found.worst.name)
     terminal.say(
         f"{made.corners} corners in {made.photos} photos, {made.board}\n"
         f"re-projection error {made.reprojection_rms_px:.3f} px RMS, "
         f"{made.reprojection_max_px:.2f} px at most ({worst})\n"
         f"scale {made.mm_per_pixel:.5g} mm per px in the middle, {low:.5g} to {high:.5g} in the "
-        f"frame ({spread:.1%}); the camera is tilted by {made.tilt_degrees():.1f} degrees\n"
+        f"frame ({variation:.1%}); the camera is tilted by {made.tilt_degrees():.1f} degrees\n"
         f"check: squares of {printable(flat.name)}, measured without them, are "
         f"{made.length_error_mean_percent:+.2f}% off on average, "
         f"{made.length_error_max_percent:.2f}% at most"
@@ -171,9 +171,9 @@ def _show(found: Fit, flat: Path, terminal: Terminal) -> None:
             f"a re-projection error above {MAX_RMS_PX:g} px: {worst} may be blurred, the board "
             f"bent, or its number of squares wrong"
         )
-    if spread > MAX_SCALE_RANGE:
+    if variation > MAX_SCALE_RANGE:
         warnings.append(
-            f"the scale varies by {spread:.1%} over the frame, by lens and tilt; records are "
+            f"the scale varies by {variation:.1%} over the frame, by lens and tilt; records are "
             f"corrected for it, but --min-diameter and --max-diameter in mm hold for the middle"
         )
     if found.reach < GOOD_REACH:

@@ -148,10 +148,10 @@ class CudaSession:
         return all(slot.captured for slot in (*self._free, *self._busy))
 
     def submit(self, image: NDArray[np.uint8]) -> None:
-        slot = self._free.popleft()
-        self._busy.append(slot)
+        slot = self._free[0]
         with self._timer.stage("upload"), self._cuda.current():
             slot.submit(image)
+        self._busy.append(self._free.popleft())
 
     def result(self) -> NDArray[np.uint8]:
         slot = self._busy.popleft()

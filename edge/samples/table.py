@@ -44,13 +44,21 @@ def read_table(path: Path, photos: Sequence[Photo]) -> dict[Photo, Entry]:
             FOLDER/NAME where several results have that name, or the name of a folder of results.
 
     Raises:
-        BadArgumentError: a line names no photo, or several, or holds what is no number.
+        BadArgumentError: it is no CSV; a line names no photo, or several, or holds what is no
+            number.
         OSError: it cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise BadArgumentError(f"{path}: is not UTF-8; save it as CSV in UTF-8") from None
+    try:
+        return _entries(text, path, photos)
+    except csv.Error as error:
+        raise BadArgumentError(f"{path}: is no table ({error}); save it as CSV in UTF-8") from None
+
+
+def _entries(text: str, path: Path, photos: Sequence[Photo]) -> dict[Photo, Entry]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)

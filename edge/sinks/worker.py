@@ -84,7 +84,7 @@ class SinkWorker:
         self._thread.join()
         try:
             self._sink.close()
-        except OSError as error:
+        except Exception as error:  # of whatever kind: the other sinks are closed, too
             self._take(error)
 
     @property

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-SCHEMES = ("rtsp", "rtsps", "http", "https")
 # An answer, and between two pieces of data; segments of HLS may come several seconds apart.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 15.0
 # How much of a stream FFmpeg may look at before the first frame, microseconds.

@@ -198,7 +198,11 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--size", "640"], 2, "'640' is not a size such as 1920x1080"),
         (["--source", "photo.png", "--give-up", "3"], 2, "photo.png: is no live source"),
         (["--camera", "0", "--format", "MJPEG"], 2, "MJPEG: is no format of four letters"),
-        (["--source", "photo.png", "--source", "http://127.0.0.1:9"], 2, "choose a policy"),
+        (
+            ["--source", "photo.png", "--source", "http://127.0.0.1:9", "--out", "new"],
+            2,
+            "choose a policy",
+        ),
         (["--source", "pipe.png"], 2, "pipe.png: is not a file or folder"),
         (["--source", "photo.png", "--sink", "tape:x"], 2, "tape:x: is no sink; give one of"),
         (["--source", "photo.png", "--sink", "csv:text.avi"], 2, "text.avi: exists"),
@@ -219,7 +223,8 @@ def write_text(path: Path) -> Path:
         (["--source", "photo.png", "--out", "text.avi"], 2, "text.avi: is a file"),
         (["--source", "photo.png", "--mm-per-pixel", "0"], 2, "not in the range"),
         (["--source", "photo.png", "--threshold", "0"], 2, "not in the range"),
-        (["--source", "photo.png", "--threshold", "nan"], 2, "not a number above 0"),
+        (["--source", "photo.png", "--mm-per-pixel", "nan"], 2, "'nan' is not a finite number"),
+        (["--source", "photo.png", "--threshold", "nan"], 2, "'nan' is not a finite number"),
         (["--source", "photo.png", "--min-diameter", "3cm"], 2, "not a length such as"),
         (["--source", "photo.png", "--min-diameter", "0.1mm"], 2, "needs --mm-per-pixel"),
         (

@@ -171,6 +171,7 @@ def changed(made: Path, tmp_path: Path, name: str, old: str, new: str) -> Path:
         ("file,sample\nbeach9.png,a\n", "line 2: no photo and no folder of the results has"),
         ("file,sample\nbeach0.png,\n", "line 2: names no sample"),
         ("photo,sample\nbeach0.png,a\n", "has no column file"),
+        (f"file,sample\n{'a' * 200_000},b\n", "is no table"),
         ("file,sample,mass\nbeach0.png,a,3\n", "'mass' is no column"),
         ("file,sample,mass_g\nbeach0.png,a,-3\n", "line 2: mass_g is '-3'"),
         ("file,sample,blank\nbeach0.png,a,yes\n", "write procedural"),

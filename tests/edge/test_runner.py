@@ -1,5 +1,6 @@
 """A run from Python: results, sinks, how it ends and what it says of itself."""
 
+import contextlib
 import errno
 import gc
 import json
@@ -7,6 +8,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 import edge
 from edge.engines import shipped
 from edge.engines.onnx import OnnxEngine
+from edge.engines.tiled import TiledSession
 from edge.errors import BadArgumentError, EdgeError
 from edge.frame import Frame
 from edge.model import Model
@@ -111,6 +114,48 @@ def test_a_failing_sink_ends_the_run_and_every_sink_is_closed(
     assert run.report().reason == "results: No space left on device"
 
 
+def test_a_sink_that_cannot_be_closed_leaves_the_others_whole(
+    sand: Scene, tmp_path: Path, model: Model
+) -> None:
+    class Unclosable(FailingSink):
+        def close(self) -> None:
+            raise RuntimeError("a defect")
+
+    run = edge.run(
+        Frames(sand.image, 1), model, sinks=[Unclosable(), *open_sinks(tmp_path / "out")]
+    )
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(run)
+    assert (tmp_path / "out/particles.csv").exists()
+
+
+def test_a_session_that_was_closed_is_not_used_again(sand: Scene) -> None:
+    class Opened(OnnxEngine):
+        """Notes which sessions are open, and takes no wide frames."""
+
+        def __init__(self) -> None:
+            super().__init__(shipped()["quarter_mrunet"])
+            self.opened = 0
+
+        @contextlib.contextmanager
+        def session(
+            self, frame_hw: tuple[int, int], max_in_flight: int, timer: StageTimer
+        ) -> Iterator[TiledSession]:
+            if frame_hw[1] > 200:
+                raise EdgeError("too wide")
+            self.opened += 1
+            with super().session(frame_hw, max_in_flight, timer) as session:
+                yield session
+
+    engine = Opened()
+    with Model(engine, shipped()["quarter_mrunet"]) as model:
+        model(sand.image)
+        with pytest.raises(EdgeError, match="too wide"):
+            model(np.zeros((160, 208, 3), np.uint8))
+        model(sand.image)
+        assert engine.opened == 2
+
+
 def test_frames_may_change_size(sand: Scene, model: Model) -> None:
     class Changing(Frames):
         def __iter__(self) -> Iterator[Frame]:
@@ -176,9 +221,27 @@ def test_bad_limits_are_refused(sand: Scene, model: Model) -> None:
         ({"threshold": 0.0}, "threshold of 0.0 is not above 0"),
         ({"threshold": float("nan")}, "threshold of nan is not"),
         ({"min_diameter_px": 5.0, "max_diameter_px": 2.0}, "from 5.0 to 2.0 px"),
+        ({"min_diameter_px": float("nan")}, "from nan to inf px"),
     ):
         with pytest.raises(BadArgumentError, match=words):
             edge.run(Frames(sand.image, 1), model, **limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"frames": 0}, "frames=0: must be 1 or more"),
+        ({"every": 0}, "every=0: must be 1 or more"),
+        ({"seconds": float("nan")}, "seconds=nan: must be above 0"),
+    ],
+)
+def test_a_run_without_frames_is_refused(
+    limit: dict[str, Any], words: str, sand: Scene, model: Model
+) -> None:
+    source = Frames(sand.image, 1)
+    with pytest.raises(BadArgumentError, match=words):
+        edge.run(source, model, **limit)
+    assert source.closed
 
 
 def test_a_full_disk_leaves_whole_lines(

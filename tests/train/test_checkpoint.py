@@ -54,6 +54,9 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("change", "words"),
     [
         (lambda c: c.pop("threshold"), "not one of our checkpoints"),
+        (lambda c: c.update(threshold=float("nan")), "not one of our checkpoints"),
+        (lambda c: c.update(prior="0.5"), "not one of our checkpoints"),
+        (lambda c: c.update(weights=[1]), "not one of our checkpoints"),
         (lambda c: c["spec"].update(family="resnet"), "model.pt: .*resnet"),
         (lambda c: c.update(spec=MODELS["half_mrunet"].describe()), "does not fit half_mrunet"),
         (lambda c: c["weights"].pop("head.bias"), "head.bias should be 1, is missing"),
@@ -79,6 +82,12 @@ def test_a_random_file_and_a_missing_one(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(EdgeError, match="no such file"):
         load(tmp_path / "absent.pt")
+
+
+def test_a_lone_tensor_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    with pytest.raises(EdgeError, match="not one of our checkpoints"):
+        load(tmp_path / "tensor.pt")
 
 
 def test_a_failed_save_leaves_the_earlier_file(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edge.errors import EdgeError
 from train import paper
 from train.cli import train
 from train.crossval import results
+from train.data.augment import write_samples
 from train.data.folds import Split
+from train.data.samples import IGNORED, Sample
 from train.data.synth import write_photos
 from train.metrics import LABELS
 from train.tables import CrossvalTables
@@ -136,6 +139,11 @@ def test_samples_are_drawn(data: Path, tmp_path: Path) -> None:
     image = cv2.imread(str(path))
     assert image is not None
     assert image.shape == (3 * 68, 6 * 68, 3)
+    doubtful = Sample(
+        "doubtful", np.zeros((64, 64, 3), np.uint8), np.full((64, 64), IGNORED, np.uint8)
+    )
+    with pytest.raises(EdgeError, match="no photo has a particle"):
+        write_samples([doubtful], path, crop=64, seed=0)
 
 
 @pytest.mark.parametrize(

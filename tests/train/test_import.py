@@ -101,6 +101,29 @@ def test_photos_are_linked_or_copied_and_a_full_folder_is_refused(tmp_path: Path
     assert copied.read_bytes() == (PHOTOS / "a.jpg").read_bytes()
 
 
+def test_the_current_folder_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(EXPORTS / "via.json", ".", "--images", PHOTOS)
+    assert (result.exit_code, "is the current folder" in result.output) == (2, True)
+
+
+def test_names_with_brackets_find_their_masks(tmp_path: Path) -> None:
+    source, _ = export("voc", tmp_path)
+    for path in sorted(source.rglob("a.*")):
+        path.rename(path.with_name(f"a[1]{path.suffix}"))
+    result = run(source, tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "data/masks/a[1].png").is_file()
+
+
+def test_text_that_is_no_table_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("x,y\n" + "a" * 200_000)
+    result = run(tmp_path / "x.txt", tmp_path / "data")
+    assert (result.exit_code, "no labels of a known kind" in result.output) == (2, True)
+
+
 def test_points_become_a_table(tmp_path: Path) -> None:
     data = tmp_path / "data"
     result = run(EXPORTS / "label_studio_points.json", data, "--images", PHOTOS)

@@ -71,6 +71,11 @@ def test_the_protocol_trains_resumes_and_scores_a_checkpoint(
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 1
     assert "train_v1.txt: no such file" in done.output
+    for name in ("train_v1.txt", "val_v1.txt"):
+        (data / name).write_text("\n")
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 1
+    assert "train_v1.txt: names no photo" in done.output
     names = [path.stem for path in sorted((data / "images").iterdir())]
     (data / "train_v1.txt").write_text("\n".join(names[:8]))
     (data / "val_v1.txt").write_text("\n".join(names[8:]))

@@ -1,14 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+from edge.errors import EdgeError
 from tests.conftest import write_rgb
 from train.checkpoint import load
 from train.cli import train
 from train.data.stream import RenderedCrops, Stream, StreamSampler
+from train.mining import SIDE, mine
 
 
 @pytest.fixture
@@ -74,6 +78,27 @@ def test_mine_writes_what_a_network_marks(
     if any(out.iterdir()):
         assert done.exit_code == 2
         assert "is not empty" in done.output
+
+
+def test_photos_of_one_name_keep_negatives_of_their_own(
+    tmp_path: Path, checkpoint_path: Path
+) -> None:
+    rng, places = np.random.default_rng(0), []
+    for name in ("monday", "tuesday"):
+        (tmp_path / name).mkdir()
+        image = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / name / "sand.png"), image)
+        places.append(str(tmp_path / name))
+    everywhere = replace(load(checkpoint_path), threshold=0.0)
+    found = mine(everywhere, places, tmp_path / "negatives")
+    assert found.crops == len(list((tmp_path / "negatives").iterdir())) == 2
+
+
+def test_photos_smaller_than_a_negative_are_told(tmp_path: Path, checkpoint_path: Path) -> None:
+    (tmp_path / "sand").mkdir()
+    cv2.imwrite(str(tmp_path / "sand/a.png"), np.zeros((SIDE - 1, SIDE, 3), np.uint8))
+    with pytest.raises(EdgeError, match="no photo is as large as a negative, 192x192 px"):
+        mine(load(checkpoint_path), [str(tmp_path / "sand")], tmp_path / "negatives")
 
 
 @pytest.mark.parametrize("given", [[], ["--sand", "x", "--data", "."]])

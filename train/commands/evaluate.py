@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument, Text
+from edge.arguments import Number, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from train.commands.options import CLASSES, DATA, note
 
@@ -23,21 +23,19 @@ from train.commands.options import CLASSES, DATA, note
 @CLASSES
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Px that a detection may lie beside a labelled object.  [default: 0; 3 with --points]",
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="[default: CHECKPOINT's own]")
+@click.option("--threshold", type=Number(0, 1), help="[default: CHECKPOINT's own]")
 @click.option(
     "--min-diameter",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Px; smaller objects do not count.  [default: CHECKPOINT's own]",
 )
-@click.option(
-    "--max-diameter", type=click.FloatRange(min=0), help="Px; larger objects do not count."
-)
+@click.option("--max-diameter", type=Number(min=0), help="Px; larger objects do not count.")
 @click.option(
     "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     help="Print the highest threshold that reaches this recall of objects.",
 )
 @click.option(

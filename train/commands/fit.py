@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import Number, PathArgument
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import (
     CLASSES,
@@ -39,7 +39,7 @@ from train.models.registry import open_model
 )
 @click.option(
     "--point-diameter",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     help="Px of the disc that is learnt at each point.  [default: the blob segmented around it]",
 )
 @CLASSES

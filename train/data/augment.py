@@ -87,7 +87,7 @@ def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int
         EdgeError: no photo has a particle.
         OSError: the picture cannot be written.
     """
-    if not any(sample.mask.any() for sample in samples):
+    if not any((sample.mask == 1).any() for sample in samples):
         raise EdgeError("no photo has a particle, so there is nothing to draw crops around")
     normalisation = normalisation_of(samples)
     crops = Crops(samples, 1, crop, normalisation.mean)
@@ -104,7 +104,8 @@ def write_samples(samples: Sequence[Sample], path: Path, *, crop: int, seed: int
         )
     encoded = cv2.imencode(".png", np.vstack(rows))[1]
     with atomic_write(path) as temporary:
-        encoded.tofile(temporary)
+        # Unlike ndarray.tofile, this says what is wrong with the disk.
+        temporary.write_bytes(encoded.tobytes())
 
 
 def _sample(image: Tensor, mask: Tensor, normalisation: Normalisation) -> NDArray[np.uint8]:

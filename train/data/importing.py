@@ -93,7 +93,8 @@ def import_labels(
         copy: whether photos are copied, and not linked.
 
     Raises:
-        BadArgumentError: `data` holds something, or `source` is of no known format.
+        BadArgumentError: `data` holds something or is the current folder, or `source` is of no
+            known format.
         EdgeError: no label can be read, or one of `classes` is not there.
         OSError: something cannot be written.
     """
@@ -101,6 +102,8 @@ def import_labels(
         raise BadArgumentError(f"{source}: no such file or folder")
     if source.suffix.lower() == ".zip":
         raise BadArgumentError(f"{source}: is an archive; unpack it, and name the folder")
+    if not data.name:
+        raise BadArgumentError(f"{data}: is the current folder; name a new one in it")
     there = data.is_dir()
     ensure_empty_directory(data)
     part = data.with_name(f".part-{data.name}")
@@ -235,7 +238,8 @@ class _Import:
         if mask is not None:
             file = self._out / "masks" / f"{place}{MASK_ENDING}"
             file.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imencode(MASK_ENDING, mask)[1].tofile(file)
+            # Unlike ndarray.tofile, this says what is wrong with the disk.
+            file.write_bytes(cv2.imencode(MASK_ENDING, mask)[1].tobytes())
         return rows
 
     def _of_file(

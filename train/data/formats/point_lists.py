@@ -58,7 +58,10 @@ def _rows(path: Path) -> Rows:
     mark = next((mark for mark in "\t;," if mark in first), None)
     if mark is None:
         return [line.split() for line in text.splitlines() if line.strip()]
-    return [row for row in csv.reader(text.splitlines(), delimiter=mark) if row]
+    try:
+        return [row for row in csv.reader(text.splitlines(), delimiter=mark) if row]
+    except csv.Error:  # such as a field of more than 131,072 characters: text of another kind
+        return []
 
 
 def _columns(rows: Rows) -> dict[str, int]:

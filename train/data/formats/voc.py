@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def read(files: list[Path], skipped: Skipped) -> Iterator[PhotoLabels]:
         names = _names(folder)
         for photo in nested_image_files(folder / PHOTOS):
             classes, objects = (
-                next((folder / name).glob(f"{photo.stem}.*"), None) for name in (CLASS, OBJECT)
+                next((folder / name).glob(f"{glob.escape(photo.stem)}.*"), None)
+                for name in (CLASS, OBJECT)
             )
             path = objects or classes
             if path is None:
