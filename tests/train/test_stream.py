@@ -89,7 +89,7 @@ def test_photos_of_one_name_keep_negatives_of_their_own(
         image = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         cv2.imwrite(str(tmp_path / name / "sand.png"), image)
         places.append(str(tmp_path / name))
-    everywhere = replace(load(checkpoint_path), threshold=0.0)
+    everywhere = replace(load(checkpoint_path), threshold=0.001)
     found = mine(everywhere, places, tmp_path / "negatives")
     assert found.crops == len(list((tmp_path / "negatives").iterdir())) == 2
 
