@@ -53,7 +53,7 @@ class Report:
             OSError: a file cannot be written.
         """
         ensure_empty_directory(folder)
-        write_json(folder / "report.json", {"machine": self.machine, **asdict(self.result)})
+        write_json(folder / "report.json", self.as_json())
         for name, text in (
             ("report.csv", self.as_csv()),
             ("report.md", self.as_markdown()),
@@ -61,6 +61,10 @@ class Report:
         ):
             with atomic_write(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for `read_report`."""
+        return {"machine": self.machine, **asdict(self.result)}
 
     def as_csv(self) -> str:
         """One line per row, all numbers but the single runs."""

@@ -74,6 +74,7 @@ def test_help_answers_at_once(command: str) -> None:
     assert seconds < 0.5, "seconds of the CPU"
 
 
+# Runs `commands`, each the words of one, where `package` is not installed.
 HIDDEN = """
 import sys
 class Hide:
@@ -81,9 +82,15 @@ class Hide:
         if name.partition(".")[0] == {package!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Hide())
-sys.argv = {argv!r}
 from {module} import {function}
-{function}()
+codes = set()
+for sys.argv in {commands!r}:
+    try:
+        {function}()
+    except SystemExit as ended:
+        codes.add(ended.code)
+(code,) = codes
+sys.exit(code)
 """
 
 
@@ -120,7 +127,7 @@ def test_a_missing_package_is_named_with_its_extra(
     package: str, module: str, function: str, argv: list[str], extra: str, photo: Path
 ) -> None:
     argv = [str(photo) if word == "PHOTO" else word for word in argv]
-    code = HIDDEN.format(package=package, module=module, function=function, argv=argv)
+    code = HIDDEN.format(package=package, module=module, function=function, commands=[argv])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

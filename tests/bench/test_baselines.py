@@ -1,6 +1,3 @@
-import os
-import signal
-import time
 from dataclasses import replace
 
 import pytest
@@ -19,6 +16,7 @@ from bench.baselines import (
     measure,
 )
 from edge.errors import EdgeError
+from tests.signals import interrupt_arrives
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +100,4 @@ def test_a_missing_file_is_one_sentence() -> None:
 
 def test_signals_arrive_after_openvino_ran(result: BaselinesResult) -> None:
     """Its networks are gone by now, and with them the stack that it gave a thread for signals."""
-    heard: list[int] = []
-    earlier = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-    assert heard == [signal.SIGINT]
+    assert interrupt_arrives()

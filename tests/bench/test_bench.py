@@ -11,6 +11,8 @@ from bench.cli import bench
 from bench.machine import machine_info
 from tests.test_architecture import HIDDEN
 
+NETWORKS = "--model quarter_mrunet --limit 0.1"
+
 
 def test_bench_alone_shows_its_help() -> None:
     result = CliRunner().invoke(bench, [])
@@ -25,26 +27,23 @@ def test_the_machine_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "arguments", "extra"),
+    ("package", "lines", "extra"),
     [
-        ("tabulate", ["--model", "quarter_mrunet", "--limit", "0.1"], "bench"),
-        ("matplotlib", ["--model", "quarter_mrunet", "--limit", "0.1"], "bench"),
-        ("onnx", ["--model", "quarter_mrunet", "--limit", "0.1"], "bench"),
-        ("tabulate", ["compare", "a.json", "b.json"], "bench"),
-        ("matplotlib", ["layers"], "bench"),
-        ("torch", ["accuracy", "data"], "bench"),
-        ("tabulate", ["gpu-check"], "bench"),
+        ("tabulate", [NETWORKS, "compare a.json b.json", "gpu-check"], "bench"),
+        ("matplotlib", ["layers", NETWORKS], "bench"),
+        ("onnx", [NETWORKS], "bench"),
+        ("torch", ["accuracy data"], "bench"),
         ("sahi", ["baselines"], "peers"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
-    package: str, arguments: list[str], extra: str
+    package: str, lines: list[str], extra: str
 ) -> None:
-    argv = ["bench", *arguments]
-    code = HIDDEN.format(package=package, module="bench.cli", function="bench", argv=argv)
+    commands = [["bench", *line.split()] for line in lines]
+    code = HIDDEN.format(package=package, module="bench.cli", function="bench", commands=commands)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == (
+    assert done.stderr == len(lines) * (
         f"Error: this needs {package}, which is not installed; in a checkout of this project: "
         f"pip install '.[{extra}]'\n"
     )
@@ -52,7 +51,7 @@ def test_a_missing_package_is_named_with_its_extra(
 
 def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    arguments = ["pipeline", "--frames", "1", "--json", str(path)]
+    arguments = ["pipeline", "--engine", "half_mrunet_lite", "--frames", "1", "--json", str(path)]
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -63,8 +62,8 @@ def test_pipeline_measures_a_real_run(tmp_path: Path) -> None:
     assert set(content["latency_ms"]) == stages
     assert 0 < content["first_mask_s"] < 120
     assert content["machine"]["cpu"] == machine_info()["cpu"]
-    # Loose, as the machine may be busy with anything else.
-    assert 0.4 < content["efficiency"] < 1.5
+    # Loose, as the machine may be busy with anything else, and the fastest network is soon done.
+    assert 0.2 < content["efficiency"] < 1.5
     rate, alone_s = content["frames_per_second"], content["alone_ms"] / 1e3
     assert content["efficiency"] == pytest.approx(rate * alone_s, rel=1e-3)
     assert f"efficiency {content['efficiency']:.3f}" in result.output

@@ -12,8 +12,8 @@ import bench.backends
 import bench.gpu_check
 import bench.gpu_questions
 import bench.models
+import bench.roofline
 from bench.gpu_check import measure
-from bench.models import BATCHES
 from bench.peak import Peak
 from edge.engines.variant import TensorRtVariant
 from edge.errors import EdgeError
@@ -43,7 +43,7 @@ def check(folder: str) -> None:
     variant = use_stand_in(folder)
     bench.gpu_questions.FRAME_HW, bench.gpu_questions.FRAMES = (160, 128), 4
     for name, value in {
-        "ALL_MODELS": ("half_mrunet",),
+        "ALL_MODELS": ("half_mrunet_lite",),
         "FRAME_HW": (160, 128),
         "WARM_UP": 4,
         "TIMED": 4,
@@ -65,7 +65,7 @@ def check(folder: str) -> None:
     assert "at the second" in verdicts["second start"].found
     assert verdicts["networks"].found == "3 measured"
     assert "\nok      threads: 2 maps of 2 threads, equal\n" in result.describe()
-    assert "half_mrunet" in result.describe()
+    assert "half_mrunet_lite" in result.describe()
 
     # An engine that does not load, as on a Hopper, which TensorRT-RTX does not serve.
     build = bench.backends.build_engine
@@ -88,7 +88,8 @@ def rows(folder: str) -> None:
 
     bench.backends.open_variant = opened
     bench.backends._cannot_compile = lambda: "takes long"
-    bench.models.FRAME_HW, bench.models.TILE = (160, 200), 96
+    bench.models.FRAME_HW, bench.models.TILE, bench.models.BATCHES = (160, 200), 96, (1, 2)
+    bench.roofline.SIDE, bench.roofline.BYTES = 256, 1 << 20
     # A process of its own would not know the stand-in.
     bench.models.peak_memory = lambda *_: Peak(1.0, None)
     result = bench.models.measure(["quarter_mrunet"], 0.05)
@@ -99,7 +100,7 @@ def rows(folder: str) -> None:
         assert row.mask_iou == found["ONNX Runtime CPU", precision].mask_iou
         assert row.device.startswith("TensorRT-RTX")
         assert row.tiles == "1 x 160x200"
-        assert row.batch in BATCHES
+        assert row.batch in bench.models.BATCHES
         assert row.tile_ms["p50"] > 0
 
 

@@ -3,10 +3,7 @@
 import contextlib
 import json
 import logging
-import os
 import shutil
-import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +22,7 @@ from edge.engines.selection import OPENVINO_IS_FASTER, Installed, Selection, sel
 from edge.engines.sidecar import Sidecar, sha256, sidecar_path
 from edge.errors import BadArgumentError, EdgeError
 from export.int8 import Placement, activations, int8
+from tests.signals import interrupt_arrives
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
@@ -173,14 +171,7 @@ def test_signals_arrive_after_engines_were_closed(tiles: NDArray[np.uint8]) -> N
     for engine in engines:
         engine.run(tiles)
         engine.close()
-    heard: list[int] = []
-    earlier = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-    assert heard == [signal.SIGINT]
+    assert interrupt_arrives()
 
 
 @pytest.mark.slow

@@ -174,8 +174,10 @@ def test_what_inspect_says(engine: Path, exported: Path) -> None:
 def test_an_onnx_becomes_an_engine_without_torch(tmp_path: Path) -> None:
     out = tmp_path / "half.onnx"
     argv = ["export-trt", str(shipped()["quarter_mrunet"]), "--out", str(out)]
-    code = HIDDEN.format(package="torch", module="export.cli", function="export_trt", argv=argv)
-    code = code.replace("sys.argv", f"{FEW_IN_A_PROCESS}sys.argv", 1)
+    code = HIDDEN.format(
+        package="torch", module="export.cli", function="export_trt", commands=[argv]
+    )
+    code = code.replace("codes = ", f"{FEW_IN_A_PROCESS}codes = ", 1)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert precision_of(onnx.load(out)) == "fp16"
