@@ -4,7 +4,8 @@
 #   make -f train/weights.mk DATA=photos unet       # one of the large networks, the same way
 #
 # DATA holds sand/ and sand_cc/ (photos of sand without plastic), and beads/ (images/ and masks/).
-# The renderer was improved between the steps, so a run of all of them gives other weights.
+# The renderer was improved between the steps, so a run of all of them gives other weights. Threshold
+# and smallest diameter were chosen on the labelled patches afterwards (docs/accuracy.md).
 DATA ?= data
 OUT ?= runs/weights
 TRAIN ?= train

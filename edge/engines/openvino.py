@@ -21,7 +21,7 @@ from edge.engines.tiled import TiledEngine
 from edge.errors import EdgeError, describe, out_of_memory, require_extra
 
 # OpenVINO's names of the arithmetic between floats; what is in INT8, the graph itself says.
-ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+ARITHMETIC = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -31,7 +31,7 @@ class OpenVinoEngine(TiledEngine):
     What was compiled is kept in the user's cache folder, where that can be written.
 
     Args:
-        precision: "fp32", which serves FP16 files too, "bf16", or "int8" for a file in INT8.
+        precision: "fp32", "bf16", or that of the file, "fp16" (computed in FP32) or "int8".
 
     Raises:
         MissingExtraError: OpenVINO is not installed.

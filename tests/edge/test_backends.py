@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from bench.machine import memory_mb
 from edge.cli import edge_run
-from edge.engines import open_engine, shipped
+from edge.engines import Backend, open_engine, shipped
 from edge.engines.openvino import OpenVinoEngine
 from edge.engines.selection import OPENVINO_IS_FASTER, Installed, Selection, select
 from edge.engines.sidecar import Sidecar, sha256, sidecar_path
 from edge.errors import BadArgumentError, EdgeError
+from export.fp16 import fp16
 from export.int8 import Placement, activations, int8
 from tests.signals import interrupt_arrives
 
@@ -98,6 +99,19 @@ def test_openvino_gives_the_map_of_onnx_runtime(name: str, tiles: NDArray[np.uin
             expected = reference.run(piece)
             assert expected.std() > 0
             assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("backend", ["auto", "openvino", "onnxruntime"])
+def test_every_backend_runs_an_fp16_file(
+    backend: Backend, engine_file: Path, tiles: NDArray[np.uint8]
+) -> None:
+    with contextlib.closing(open_engine(str(engine_file))) as engine:
+        expected = engine.run(tiles)
+    model = fp16(onnx.load(engine_file))
+    onnx.save(model, engine_file)
+    describe(engine_file, "fp16", {})
+    with contextlib.closing(open_engine(str(engine_file), backend=backend)) as engine:
+        assert np.abs(engine.run(tiles).astype(int) - expected).max() <= 1
 
 
 def test_what_was_compiled_is_kept_unless_it_is_damaged(
