@@ -58,7 +58,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedRun:
     """A run on photos that it has not seen, at its own threshold.
 
     `photos`: what they are.
@@ -70,7 +70,7 @@ class Judged:
     errors: list[PhotoErrors]
 
 
-def judge(run: RunFolder, data: Path | None, tolerance: int) -> Judged:
+def evaluate_run(run: RunFolder, data: Path | None, tolerance: int) -> EvaluatedRun:
     """Score the best checkpoint of `run`.
 
     Args:
@@ -93,19 +93,19 @@ def judge(run: RunFolder, data: Path | None, tolerance: int) -> Judged:
         for photo, probability in zip(photos, scored.maps, strict=True)
     ]
     curve = evaluate_masks(scored.maps, photos, tolerance, particle_filter)
-    return Judged(what, content_sha256(photos), curve, errors)
+    return EvaluatedRun(what, content_sha256(photos), curve, errors)
 
 
 class RunReport:
     """Runs side by side, and crossval folders with their tables.
 
     Args:
-        data, tolerance: of `judge`.
+        data, tolerance: of `evaluate_run`.
     """
 
     def __init__(self, data: Path | None = None, tolerance: int = 0) -> None:
         self._data, self._tolerance = data, tolerance
-        self._columns: list[tuple[RunFolder, Judged | None]] = []
+        self._columns: list[tuple[RunFolder, EvaluatedRun | None]] = []
         self._sections: list[str] = []
         self.notes: list[str] = []
 
@@ -116,18 +116,18 @@ class RunReport:
             EdgeError: as `RunFolder.read`.
         """
         run = RunFolder.read(path)
-        judged = None
+        evaluated = None
         try:
-            judged = judge(run, self._data, self._tolerance)
+            evaluated = evaluate_run(run, self._data, self._tolerance)
         except EdgeError as error:
             self.notes.append(f"{run.name}: no precision, recall and photos ({error})")
-        self._columns.append((run, judged))
+        self._columns.append((run, evaluated))
         curves = run.curves()
-        charts = [*_training(run, curves), *(_accuracy(judged) if judged else [])]
+        charts = [*_training(run, curves), *(_accuracy(evaluated) if evaluated else [])]
         if not curves:
             self.notes.append(f"{run.name}: no training curves (nothing in tensorboard/)")
         content = f'<div class="many">{"".join(charts)}</div>' if charts else ""
-        self._sections.append(section(f"Run {run.name}", content + _worst(judged)))
+        self._sections.append(section(f"Run {run.name}", content + _worst(evaluated)))
 
     def add_crossval(self, path: Path) -> None:
         """A folder of 'train crossval': its tables, and its folds in the comparison.
@@ -153,8 +153,10 @@ class RunReport:
         return document(title, f"made {made}", parts, CSS)
 
 
-def _comparison(columns: Sequence[tuple[RunFolder, Judged | None]]) -> str:
-    facts = [{**_facts(run), **(_scores(judged) if judged else {})} for run, judged in columns]
+def _comparison(columns: Sequence[tuple[RunFolder, EvaluatedRun | None]]) -> str:
+    facts = [
+        {**_facts(run), **(_scores(evaluated) if evaluated else {})} for run, evaluated in columns
+    ]
     labels = dict.fromkeys(label for one in facts for label in one)
     body = []
     for label in labels:
@@ -219,8 +221,8 @@ def _short_commit(commit: str | None) -> str:
     return revision[:12] + (" with changes" if dirty else "")
 
 
-def _scores(judged: Judged) -> dict[str, str]:
-    row = judged.curve.operating_row
+def _scores(evaluated: EvaluatedRun) -> dict[str, str]:
+    row = evaluated.curve.operating_row
     total = row.total
 
     def with_interval(score: Callable[[ObjectCounts], float]) -> str:
@@ -230,7 +232,7 @@ def _scores(judged: Judged) -> dict[str, str]:
         return f"{score(total):.3f} ({low:.3f} to {high:.3f})"
 
     return {
-        "judged by": f"{judged.photos} (SHA-256 {judged.sha256[:12]})",
+        "evaluated on": f"{evaluated.photos} (SHA-256 {evaluated.sha256[:12]})",
         "TP, FP, FN": f"{total.tp}, {total.fp}, {total.fn}",
         "recall": with_interval(ObjectCounts.recall),
         "precision": with_interval(ObjectCounts.precision),
@@ -266,11 +268,11 @@ def _training(run: RunFolder, curves: Mapping[str, Points]) -> list[str]:
     return charts
 
 
-def _accuracy(judged: Judged) -> list[str]:
+def _accuracy(evaluated: EvaluatedRun) -> list[str]:
     """Charts of precision over recall, and of recall by size."""
     # A threshold that nothing reaches has no precision.
-    rows = [row for row in judged.curve.rows if row.total.tp + row.total.fp]
-    used = judged.curve.operating_row
+    rows = [row for row in evaluated.curve.rows if row.total.tp + row.total.fp]
+    used = evaluated.curve.operating_row
     points = [(row.recall, row.precision) for row in rows]
     marked = (used.recall, used.precision)
     chart = lines([Line(points, marked=marked)], "Precision over recall", (0, 1), 1.0, "recall")
@@ -280,14 +282,14 @@ def _accuracy(judged: Judged) -> list[str]:
         "At the lowest thresholds detections grow together."
     )
     charts = [_chart("Precision and recall", chart, note)]
-    sizes = recall_by_size(judged.errors)
+    sizes = recall_by_size(evaluated.errors)
     if sizes:
         size_rows = [
             Row(f"{s.name} ({s.counts.true})", s.counts.recall(), s.low, s.high) for s in sizes
         ]
         chart = bars(size_rows, "Recall by size", end=1.0)
         note = "Labelled objects by diameter, their number in brackets"
-        note += "; 95% intervals over photos." if len(judged.errors) > 1 else "."
+        note += "; 95% intervals over photos." if len(evaluated.errors) > 1 else "."
         charts.append(_chart("Recall by size", chart, note))
     return charts
 
@@ -296,13 +298,13 @@ def _chart(title: str, chart: str, note: str) -> str:
     return f'<div class="chart"><h3>{title}</h3>{chart}<p class="note">{note}</p></div>'
 
 
-def _worst(judged: Judged | None) -> str:
+def _worst(evaluated: EvaluatedRun | None) -> str:
     """The photos with the most errors, objects marked."""
-    if not judged:
+    if not evaluated:
         return ""
-    worst = sorted((one for one in judged.errors if one.errors), key=lambda one: -one.errors)
+    worst = sorted((one for one in evaluated.errors if one.errors), key=lambda one: -one.errors)
     if not worst:
-        return f'<p class="note">No false positive or negative on {escape(judged.photos)}.</p>'
+        return f'<p class="note">No false positive or negative on {escape(evaluated.photos)}.</p>'
     legend = " ".join(
         f'<svg class="marks" viewBox="-8 -8 16 16" aria-hidden="true">'
         f"{_path(kind, np.array([[0.0, 0.0, 6.0]]), 2)}</svg> {text};"
@@ -311,7 +313,7 @@ def _worst(judged: Judged | None) -> str:
     figures = "".join(_figure(one) for one in worst[:WORST])
     return (
         f'<h3>Most errors</h3><p class="note">{legend} at the run\'s own threshold, on '
-        f'{escape(judged.photos)}.</p><div class="worst">{figures}</div>'
+        f'{escape(evaluated.photos)}.</p><div class="worst">{figures}</div>'
     )
 
 

@@ -91,7 +91,7 @@ class RunFolder:
         }
 
     def held_out(self, data: Path | None = None) -> tuple[list[Sample], str]:
-        """The photos to judge the run by, and what they are.
+        """The photos to evaluate the run on, and what they are.
 
         Those that it validated on; of a fold those that it was tested on; rendered scenes where it
         learnt from such.
@@ -110,8 +110,8 @@ class RunFolder:
             return self._rendered(training)
         if self.settings.get("points"):
             raise EdgeError(
-                f"{self.name} learnt from points: judge it with 'train evaluate --points', or give "
-                f"other photos that have masks with --data"
+                f"{self.name} learnt from points: evaluate it with 'train evaluate --points', or "
+                f"give other photos that have masks with --data"
             )
         folder = data or self._data_folder()
         by: By = "photo"

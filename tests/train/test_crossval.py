@@ -199,7 +199,7 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in result.output
 
 
-def test_the_report_holds_the_tables_and_judges_a_fold_by_its_test_photos(
+def test_the_report_holds_the_tables_and_evaluates_a_fold_on_its_test_photos(
     finished: Path, tmp_path: Path
 ) -> None:
     fold = finished / "quarter_mrunet/fold1"
@@ -211,6 +211,6 @@ def test_the_report_holds_the_tables_and_judges_a_fold_by_its_test_photos(
     (first, _) = results(finished)
     objects = [photo.objects for photo in first.at_threshold]
     counts = f"{sum(o.tp for o in objects)}, {sum(o.fp for o in objects)}"
-    # The folds of the comparison, of which it judges none, then the fold of its own.
+    # The folds of the comparison, of which it evaluates none, then the fold of its own.
     assert f"<td>TP, FP, FN ≠</td><td>-</td><td>-</td><td>{counts}, " in page
     assert "2 photos of squares that it was tested on" in page

@@ -124,10 +124,10 @@ def test_photos_that_are_gone_are_said_to_be(run: Path, rendered_data: Path) -> 
     assert "warning" not in done.output
     assert "1 photo of" in (run / "b.html").read_text("utf-8")
     change(run, points="0123")
-    assert "learnt from points: judge it with 'train evaluate" in invoke("report", run).output
+    assert "learnt from points: evaluate it with 'train evaluate" in invoke("report", run).output
 
 
-def test_a_run_on_rendered_crops_is_judged_by_such(run: Path, sand_photo: Path) -> None:
+def test_a_run_on_rendered_crops_is_evaluated_on_such(run: Path, sand_photo: Path) -> None:
     stream = Stream((str(sand_photo),), validation=2)
     change(run, training=stream.describe())
     photos, what = RunFolder.read(run).held_out()

@@ -18,7 +18,7 @@ from train.commands.options import DATA
 @click.option(
     "--data",
     type=DATA,
-    help="Where the photos with masks are now, or others to judge by.  [default: where they were]",
+    help="Where the photos with masks are now, or others.  [default: where they were]",
 )
 @click.option(
     "--tolerance",
@@ -38,8 +38,8 @@ def report(runs: tuple[Path, ...], data: Path | None, tolerance: int, out: Path 
 
     \b
     RUN is the --out folder of
-      train fit        judged by the photos that it validated on
-      train crossval   with its tables; a fold in it (RUN/MODEL/fold1) is judged by its test photos
+      train fit        evaluated on the photos that it validated on
+      train crossval   with its tables; a fold in it (RUN/MODEL/fold1) on its test photos
     """
     with error_handler():
         with require_extra("train"):
