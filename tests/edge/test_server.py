@@ -455,7 +455,7 @@ def test_records_are_bounded(
     monkeypatch.setattr(live, "MAX_RECORDS", 40)
     cv2.imwrite(str(tmp_path / "a.png"), sand.image)
     sink = live.LiveSink()
-    run = edge.run(f"{tmp_path}/*.png", model, sinks=[sink], threshold=0.3)
+    run = edge.run(f"{tmp_path}/*.png", model, sinks=[sink], threshold=0.3, min_diameter_px=0)
     (result,) = run
     count = len(result.particles)
     assert 4 < count <= 40
