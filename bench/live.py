@@ -19,7 +19,7 @@ from bench.tables import table
 from edge.engines.engine import INPUT, OUTPUT
 from edge.errors import EdgeError
 from edge.model import load_model
-from edge.particles import threshold_u8
+from edge.particles import ParticleFilter
 
 MODEL, FPS, WIDTH, HEIGHT = "quarter_mrunet", 30, 640, 480
 # Of each loop, interleaved.
@@ -179,7 +179,7 @@ def plain(url: str) -> Found:
     import onnxruntime
 
     with contextlib.closing(load_model(MODEL)) as model:
-        path, level = model.path, threshold_u8(model.engine.info.threshold)
+        path, particle_filter = model.path, ParticleFilter.of(model.engine.info)
     session = onnxruntime.InferenceSession(str(path))
     capture = cv2.VideoCapture(url)
     if not capture.isOpened():
@@ -191,7 +191,7 @@ def plain(url: str) -> Found:
                 return
             rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             probability = session.run([OUTPUT], {INPUT: rgb[None]})[0][0, 0]
-            mask = (probability >= level).astype(np.uint8)
+            mask = particle_filter.mask(probability)
             _, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
             areas = stats[1:, cv2.CC_STAT_AREA].tolist()
             found = [

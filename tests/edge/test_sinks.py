@@ -105,8 +105,8 @@ def test_a_bad_uri_is_told_in_a_sentence(uri: str, words: str) -> None:
 
 
 def test_records_rotate_by_size() -> None:
-    endless.run(30, "jsonl:p.jsonl?max_mb=0.01", "csv:p.csv?max_mb=0.005")
-    for kind, limit in (("jsonl", 10_000), ("csv", 5_000)):
+    endless.run(30, "jsonl:p.jsonl?max_mb=0.01", "csv:p.csv?max_mb=0.003")
+    for kind, limit in (("jsonl", 10_000), ("csv", 3_000)):
         files = sorted(Path().glob(f"*.{kind}"), key=lambda path: path.stat().st_mtime_ns)
         assert len(files) > 2
         assert all(path.stat().st_size <= limit for path in files)

@@ -33,7 +33,7 @@ from edge.engines.variant import TensorRtVariant
 from edge.errors import BadArgumentError, EdgeError
 from edge.gpu import Gpu, find_gpu
 from edge.model import load_model
-from edge.particles import particle_mask
+from edge.particles import ParticleFilter
 from edge.stage_timer import StageTimer
 from tests.conftest import write_rgb
 from tests.driver import succeeds
@@ -340,7 +340,7 @@ def a_whole_run(folder: str) -> None:
     info = open_engine("quarter_mrunet", backend="onnxruntime").info
     for mask, image in zip(masks, photos, strict=True):
         found = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-        assert np.array_equal(found, particle_mask(expected(info, image), info.threshold_u8))
+        assert np.array_equal(found, ParticleFilter.of(info).mask(expected(info, image)))
 
 
 class _RedChannel:
