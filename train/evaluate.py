@@ -115,8 +115,9 @@ def evaluate(
     particle_filter = particle_filter or ParticleFilter.of(operating_point(source))
 
     def score(sample: Sample, mask: NDArray[np.uint8]) -> SampleMetrics:
-        known = ~sample.doubtful
-        objects = object_counts(mask, sample.labels, tolerance, sample.doubtful)
+        doubtful = sample.doubtful
+        objects = object_counts(mask, sample.labels, tolerance, doubtful)
+        known = ~doubtful
         return SampleMetrics(sample.name, Counts.of(mask[known], sample.mask[known]), objects)
 
     if isinstance(source, Checkpoint):

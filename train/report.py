@@ -18,7 +18,8 @@ from edge.samples.charts import Line, Row, bars, lines, nice_above, short
 from edge.samples.document import document, jpeg_uri, section, table
 from train import paper
 from train.crossval import results
-from train.evaluate import evaluate
+from train.data.store import Store
+from train.evaluate import probability_maps
 from train.metrics import LABELS, ObjectCounts, match_objects
 from train.photo_errors import PhotoErrors, recall_by_size
 from train.precision_recall import Curve, evaluate_masks
@@ -81,7 +82,8 @@ def evaluate_run(run: RunFolder, data: Path | None, tolerance: int) -> Evaluated
         EdgeError: the photos cannot be had.
     """
     photos, what = run.held_out(data)
-    scored = evaluate(run.best, photos, tolerance)
+    store = Store()
+    maps = list(map(store.keep, probability_maps(run.best, (photo.image for photo in photos))))
     particle_filter = ParticleFilter.of(run.best)
     errors = [
         PhotoErrors.of(
@@ -90,9 +92,9 @@ def evaluate_run(run: RunFolder, data: Path | None, tolerance: int) -> Evaluated
                 particle_filter.mask(probability), photo.labels, tolerance, photo.doubtful
             ),
         )
-        for photo, probability in zip(photos, scored.maps, strict=True)
+        for photo, probability in zip(photos, maps, strict=True)
     ]
-    curve = evaluate_masks(scored.maps, photos, tolerance, particle_filter)
+    curve = evaluate_masks(maps, photos, tolerance, particle_filter)
     return EvaluatedRun(what, content_sha256(photos), curve, errors)
 
 

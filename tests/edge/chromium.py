@@ -72,6 +72,15 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def open_on_phone(self, file: Path) -> str:
+        """Go to a page of one file, on a dark phone, which it must fit; its URL."""
+        self.size(390, 844, phone=True, dark=True)
+        url = file.as_uri()
+        self.open(url)
+        self.wait_for("document.readyState === 'complete' && document.querySelector('main')")
+        assert self.run("document.documentElement.scrollWidth") <= 390
+        return url
+
     def offline(self, offline: bool) -> None:
         """Whether its network is gone."""
         self._call("Network.emulateNetworkConditions", offline=offline, latency=0,

@@ -141,11 +141,7 @@ def test_the_page_fits_a_phone_and_loads_nothing(made: Path, tmp_path: Path) -> 
     report(made, tmp_path / "r", made / "out", made / "blank")
     browser = Chromium(tmp_path / "profile")
     try:
-        browser.size(390, 844, phone=True, dark=True)
-        url = (tmp_path / "r/report.html").as_uri()
-        browser.open(url)
-        browser.wait_for("document.readyState === 'complete' && document.querySelector('main')")
-        assert browser.run("document.documentElement.scrollWidth") <= 390
+        url = browser.open_on_phone(tmp_path / "r/report.html")
         assert browser.run("document.querySelectorAll('svg rect.bar').length") > 10
         background = browser.run("getComputedStyle(document.body).backgroundColor")
         assert background == "rgb(16, 23, 27)"

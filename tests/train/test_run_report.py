@@ -158,11 +158,7 @@ def test_the_page_fits_a_phone_and_loads_nothing(run: Path, tmp_path: Path) -> N
     assert invoke("report", run).exit_code == 0
     browser = Chromium(tmp_path / "profile")
     try:
-        browser.size(390, 844, phone=True, dark=True)
-        url = (run / "report.html").as_uri()
-        browser.open(url)
-        browser.wait_for("document.readyState === 'complete' && document.querySelector('main')")
-        assert browser.run("document.documentElement.scrollWidth") <= 390
+        url = browser.open_on_phone(run / "report.html")
         assert browser.run("document.querySelector('image').getBBox().width") == 64
         assert not browser.problems
         assert [one for one in browser.requests if not one.startswith("data:")] == [url]

@@ -12,6 +12,7 @@ from train.commands.options import (
     CLASSES,
     DATA,
     INIT,
+    TOLERANCE,
     note,
     recipe_of,
     settings_of,
@@ -41,13 +42,7 @@ from train.models.registry import PAPER_MODELS, open_model
     help="Folds by photo (crops of one photo stay together), by crop (likely the paper's way), "
     "or a split.json.",
 )
-@click.option(
-    "--tolerance",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Px that a detection may lie beside a labelled object.",
-)
+@TOLERANCE
 @CLASSES
 @INIT
 @training_options

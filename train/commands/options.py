@@ -41,12 +41,18 @@ INIT = click.option(
     help="Fine-tune: start from the shipped weights of that name, or from a checkpoint.",
 )
 
-
 CLASSES = click.option(
     "--classes",
     type=Names(),
     default="",
     help="Classes that count as particle, with commas.  [default: all]",
+)
+TOLERANCE = click.option(
+    "--tolerance",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Px that a detection may lie beside a labelled object.",
 )
 
 

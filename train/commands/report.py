@@ -10,7 +10,7 @@ from edge.arguments import PathArgument
 from edge.errors import error_handler, printable, require_extra
 from edge.files import atomic_write
 from edge.terminal import Terminal
-from train.commands.options import DATA
+from train.commands.options import DATA, TOLERANCE
 
 
 @click.command()
@@ -20,13 +20,7 @@ from train.commands.options import DATA
     type=DATA,
     help="Where the photos with masks are now, or others.  [default: where they were]",
 )
-@click.option(
-    "--tolerance",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Px that a detection may lie beside a labelled object.",
-)
+@TOLERANCE
 @click.option(
     "--out",
     type=PathArgument(dir_okay=False),
