@@ -174,11 +174,13 @@ def load(path: Path) -> Checkpoint:
 
 def _is_whole(checkpoint: Checkpoint) -> bool:
     """Whether everything but the spec, which `parse` checks, is of its kind."""
-    numbers, weights = (checkpoint.prior, checkpoint.threshold), checkpoint.weights
+    numbers = checkpoint.prior, checkpoint.threshold, checkpoint.min_diameter_px
+    weights = checkpoint.weights
     return (
         all(isinstance(number, float | int) for number in numbers)
         and 0 < checkpoint.prior < 1
         and 0 <= checkpoint.threshold <= 1
+        and 0 <= checkpoint.min_diameter_px < math.inf
         and isinstance(checkpoint.training, dict)
         and isinstance(weights, dict)
         and all(isinstance(tensor, Tensor) for tensor in weights.values())

@@ -55,6 +55,8 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (lambda c: c.pop("threshold"), "not one of our checkpoints"),
         (lambda c: c.update(threshold=float("nan")), "not one of our checkpoints"),
+        (lambda c: c.update(min_diameter_px="3"), "not one of our checkpoints"),
+        (lambda c: c.update(min_diameter_px=-1.0), "not one of our checkpoints"),
         (lambda c: c.update(prior="0.5"), "not one of our checkpoints"),
         (lambda c: c.update(weights=[1]), "not one of our checkpoints"),
         (lambda c: c["spec"].update(family="resnet"), "model.pt: .*resnet"),
