@@ -195,9 +195,8 @@ def measure(
             progress(f"{SAND}: {len(windows)} labelled patches")
             filters = best_filters(windows, counters)
             found = [find(network, windows) for network in networks]
-            found += [best.found for best in filters]
             used = _used(found, filters)
-            sand = _score_objects(result, SAND, found, counters)
+            sand = _score_objects(result, SAND, found, filters, counters)
         rates: dict[str, dict[ParticleFilter, float]] = {}
         if CLEAN not in skipped:
             progress(CLEAN)
@@ -226,14 +225,18 @@ def measure(
 
 
 def _score_objects(
-    result: AccuracyResult, dataset: str, found: Sequence[Found], counters: Sequence[Counter]
+    result: AccuracyResult,
+    dataset: str,
+    found: Sequence[Found],
+    filters: Sequence[BestFilter],
+    counters: Sequence[Counter],
 ) -> dict[str, CountsAt]:
-    """Add the rows of every detector; their curves by name."""
-    curves = {}
-    for one in found:
-        curves[one.detector] = objects = counts_at(one, counters)
+    """Add the rows of every detector; their counts by name."""
+    scored = [(one, counts_at(one, counters)) for one in found]
+    scored += [(best.found, best.objects) for best in filters]
+    for one, objects in scored:
         result.objects.extend(object_rows(dataset, one, objects))
-    return curves
+    return {one.detector: objects for one, objects in scored}
 
 
 def _score_clean(
@@ -269,9 +272,8 @@ def _score_masked(
     if crossval:
         found += find_by_fold(crossval, photos)
     filters = best_filters(windows, counters)
-    by_object = [*found, *(best.found for best in filters)]
-    used = _used(by_object, filters)
-    curves = _score_objects(result, dataset, by_object, counters)
+    used = _used(found, filters)
+    curves = _score_objects(result, dataset, found, filters, counters)
     result.curves[dataset] = {
         name: _points(objects, used[name], {}) for name, objects in curves.items()
     }
