@@ -129,7 +129,7 @@ def _transparent(
     flat = colours.min() == colours.max()
     if not flat:
         opaque = colours[shown]
-        # Without transparency the colours would say the same, or black is painted as well.
+        # Without transparency the colours would say the same, or black is drawn as well.
         plain = not colours[~shown].any() or not np.count_nonzero(opaque == 0)
         if not plain:
             raise EdgeError(
