@@ -131,9 +131,9 @@ class ProbabilityHistogram:
         fn, tn = int(self.particle[:level].sum()), int(self.background[:level].sum())
         return Counts(tp, fp, fn, tn)
 
-    def best_threshold_u8(self) -> int:
-        """Lowest uint8 threshold with the best recall-weighted F1."""
-        return max(range(1, 256), key=lambda level: (self.at(level).weighted_f1(), -level))
+    def best_threshold_u8(self, score: Callable[[Counts], float] = Counts.weighted_f1) -> int:
+        """Lowest uint8 threshold with the best score."""
+        return max(range(1, 256), key=lambda level: (score(self.at(level)), -level))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def test_the_protocol_trains_resumes_and_scores_a_checkpoint(
     result = json.loads((out / "result.json").read_text())
     assert result["photos"] == 2
     assert set(result["at_0_5"]["scores"]) == {"iou", "pd", "fa_per_million"}
+    assert result["at_best_iou"]["scores"]["iou"] >= result["at_0_5"]["scores"]["iou"]
     settings = json.loads((out / "settings.json").read_text())
     assert settings["training"] == names[:8]
     assert settings["recipe"]["key"] == "strong"
