@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.arguments import POSITIVE, Number, PathArgument
+from edge.arguments import POSITIVE, Number, OutputFile, PathArgument
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import BadArgumentError, EdgeError, error_handler, require_extra
 from edge.files import ensure_empty_directory
@@ -35,7 +35,7 @@ ENGINE = click.option(
 JSON = click.option(
     "--json",
     "json_path",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Also write the result here.",
 )
 
@@ -177,7 +177,7 @@ def energy(engine: str, seconds: float, json_path: Path | None) -> None:
 @click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
     "--picture",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Also draw a flame graph, .svg or .png.",
 )
 @JSON
@@ -394,13 +394,13 @@ def _crossvals(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 )
 @click.option(
     "--plot",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Also time a frame in each engine, and draw the scores, .svg or .png.",
 )
 @click.option(
     "--out",
     "json_path",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Also write the result here, as JSON.",
 )
 def accuracy(

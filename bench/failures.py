@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.detectors import find, opened
 from bench.real_sets import whole
-from edge.arguments import PathArgument
+from edge.arguments import OutputFile
 from edge.errors import error_handler
 from edge.visualisation import write_image
 from train.data.synth import Scene, scene
@@ -59,7 +59,7 @@ def visualise(rendered: Scene, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @click.command()
 @click.argument("model")
-@click.argument("out", type=PathArgument(dir_okay=False))
+@click.argument("out", type=OutputFile())
 def main(model: str, out: Path) -> None:
     """Draw the rendered scenes that MODEL does worst on into OUT, a .jpg or .png."""
     with error_handler(), opened(model) as detector:

@@ -24,6 +24,20 @@ class PathArgument(click.Path):
         return super().convert(value, param, ctx)
 
 
+class OutputFile(PathArgument):
+    """A file to write, in a folder that is there: so that this is told before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `click.Path`."""
+        path = super().convert(value, param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path.parent}: no such folder", param, ctx)
+        return path
+
+
 class Text(click.ParamType):  # type: ignore[type-arg]
     """Anything but nothing."""
 

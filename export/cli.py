@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from edge.arguments import Number, PathArgument, Text
+from edge.arguments import Number, OutputFile, PathArgument, Text
 from edge.engines import WEIGHTS, Precision, engine_path, shipped
 from edge.engines.variant import VARIANTS, open_variant
 from edge.errors import error_handler, require_extra
@@ -111,7 +111,7 @@ def export_trt() -> None:
 )
 @click.option(
     "--out",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Engine to write: .trt, or .onnx for ONNX Runtime.  [default: SOURCE with .trt; of a "
     "shipped model, NAME.trt in the current folder]",
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.belt.belts import rendered, unmarked
 from bench.belt.camera import MARGIN, BeltCamera, Condition
 from bench.belt.ways import on_strip
-from edge.arguments import PathArgument
+from edge.arguments import OutputFile
 from edge.engines import open_engine
 from edge.errors import error_handler
 from edge.visualisation import write_image
@@ -29,7 +29,7 @@ GAP = 12
 
 
 @click.command()
-@click.argument("out", type=PathArgument(dir_okay=False))
+@click.argument("out", type=OutputFile())
 def main(out: Path) -> None:
     """Draw it into OUT, a .jpg or .png."""
     with error_handler(), contextlib.closing(open_engine("half_mrunet")) as engine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.arguments import Number, PathArgument, Text
+from edge.arguments import Number, OutputFile, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from edge.terminal import Terminal
 
@@ -41,7 +41,7 @@ def _squares(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int
 )
 @click.option(
     "--out",
-    type=PathArgument(),
+    type=OutputFile(),
     metavar="FILE",
     default="camera.json",
     show_default=True,
@@ -50,7 +50,7 @@ def _squares(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int
 @click.option(
     "--board",
     "board_file",
-    type=PathArgument(),
+    type=OutputFile(),
     metavar="FILE.pdf",
     help="Write the board as a new PDF file to print, and do nothing else.",
 )
@@ -146,8 +146,6 @@ def _calibrate(photos: tuple[str, ...], flat: Path, board: Board, out: Path) -> 
 def _check_new(path: Path) -> None:
     if path.exists():
         raise BadArgumentError(f"{path}: exists; name a new file")
-    if not path.parent.is_dir():
-        raise BadArgumentError(f"{path.parent}: no such folder")
 
 
 def _show(found: Fit, flat: Path, terminal: Terminal) -> None:

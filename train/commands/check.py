@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import OutputFile, PathArgument
 from edge.errors import EdgeError, error_handler, printable, require_extra
 from edge.files import atomic_write
 from train.commands.options import CLASSES, DATA
@@ -23,7 +23,7 @@ from train.commands.options import CLASSES, DATA
 )
 @click.option(
     "--page",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Write an HTML file with thumbnails, masks outlined, and what to do about each finding.",
 )
 def check(data: Path, classes: tuple[str, ...], split_file: Path | None, page: Path | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import Number, PathArgument, Text
+from edge.arguments import Number, OutputFile, PathArgument, Text
 from edge.errors import BadArgumentError, error_handler, printable, require_extra
 from train.commands.options import CLASSES, DATA, note
 
@@ -40,14 +40,14 @@ from train.commands.options import CLASSES, DATA, note
 )
 @click.option(
     "--save",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Write CHECKPOINT, a .pt, with that threshold (or --threshold) and --min-diameter to this "
     "file.",
 )
 @click.option(
     "--curve",
     "picture",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="Plot precision against recall into this PNG file.",
 )
 def evaluate(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument, Threshold
+from edge.arguments import OutputFile, PathArgument, Threshold
 from edge.errors import error_handler, printable, require_extra
 
 # Rows of the table; the file has all.
@@ -16,7 +16,7 @@ SHOWN = 20
 @click.command()
 @click.argument("model")
 @click.argument("photos", type=PathArgument(exists=True, file_okay=False))
-@click.option("--out", type=PathArgument(dir_okay=False), help="Write all rows as CSV here.")
+@click.option("--out", type=OutputFile(), help="Write all rows as CSV here.")
 @click.option(
     "--threshold",
     type=Threshold(),

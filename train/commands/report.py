@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import OutputFile
 from edge.errors import error_handler, printable, require_extra
 from edge.files import atomic_write
 from edge.terminal import Terminal
@@ -23,7 +23,7 @@ from train.commands.options import DATA, TOLERANCE
 @TOLERANCE
 @click.option(
     "--out",
-    type=PathArgument(dir_okay=False),
+    type=OutputFile(),
     help="HTML file to write.  [default: report.html in the first RUN]",
 )
 def report(runs: tuple[Path, ...], data: Path | None, tolerance: int, out: Path | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.arguments import PathArgument
+from edge.arguments import OutputFile
 from edge.errors import error_handler, printable, require_extra
 from train.commands.options import CLASSES, DATA, note
 
@@ -14,7 +14,7 @@ from train.commands.options import CLASSES, DATA, note
 @click.command()
 @click.argument("data", type=DATA)
 @click.option(
-    "--out", type=PathArgument(dir_okay=False), default="samples.png",
+    "--out", type=OutputFile(), default="samples.png",
     show_default=True,
 )  # fmt: skip
 @CLASSES
