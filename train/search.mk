@@ -1,0 +1,39 @@
+# The search for a cheaper network: each candidate from random weights on as many rendered crops,
+# with several seeds. A stopped run resumes with the same command.
+#
+#   make -f train/search.mk DATA=photos
+#   bench accuracy photos --out search.json $(printf -- '--model %s ' runs/search/*.pt)
+#   python -m bench.search search.json
+#
+# DATA as for train/weights.mk, which made the NEGATIVES.
+DATA ?= data
+OUT ?= runs/search
+NEGATIVES ?= runs/weights/negatives_3
+TRAIN ?= train
+SEEDS ?= 0 1 2
+FIT := $(TRAIN) fit --sand '$(DATA)/sand/pydgs_*' --sand '$(DATA)/sand_cc/images/[cimstb][!e]*' \
+       --sand '$(DATA)/sand/gravel.png' --cutouts $(DATA)/beads \
+       $(foreach folder,$(NEGATIVES),--negatives $(folder)) \
+       --crop 128 --batch 16 --crops 1600 --epochs 4 --precision bf16-mixed
+
+# Half MultiResUNet x8 with one residual unit at each level and with none; with three levels and
+# none; and Quarter MultiResUNet x8 with one.
+half8_units1 := "encoder": [24, 32], "bottom": 64, "residual": [32, 64], "units": [1, 1]
+half8_units0 := "encoder": [24, 32], "bottom": 64, "residual": [24, 32], "units": [0, 0]
+deep8_units0 := "encoder": [24, 32, 64], "bottom": 128, "residual": [24, 32, 64], "units": [0, 0, 0]
+quarter8_units1 := "encoder": [24], "bottom": 32, "residual": [32], "units": [1]
+NEW := half8_units1 half8_units0 deep8_units0 quarter8_units1
+NETWORKS ?= half_mrunet8 half_mrunet_lite $(NEW)
+
+.PHONY: all
+all: $(foreach seed,$(SEEDS),$(NETWORKS:%=$(OUT)/%-$(seed).pt))
+
+HEAD = {"family": "multires", "key": "$*", "title": "$*", "stem": 16, "head_kernel": 3, "step": 8,
+define with_seed
+$(OUT)/%-$(1).pt:
+	mkdir -p $$(@D)
+	$$(if $$($$*),echo '$$(HEAD) $$($$*)}' > $$(basename $$@).json)
+	$(FIT) --model $$(if $$($$*),$$(basename $$@).json,$$*) --seed $(1) --out $(OUT)/runs/$$*-$(1)
+	cp $(OUT)/runs/$$*-$(1)/last.pt $$@
+endef
+$(foreach seed,$(SEEDS),$(eval $(call with_seed,$(seed))))
