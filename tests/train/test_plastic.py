@@ -6,7 +6,8 @@ import pytest
 
 from edge.errors import EdgeError
 from edge.particles import find_particles
-from train.data.plastic import LARGEST_PX, Plastic, read_cutouts, stands_out
+from train.data.camera import blurred
+from train.data.plastic import BLUR_PX, LARGEST_PX, Plastic, read_cutouts, stands_out, visible
 from train.data.shapes import Floats
 
 
@@ -46,6 +47,30 @@ def test_a_white_particle_among_white_grains_is_not_drawn() -> None:
     assert not stands_out(white, glints)
     assert not stands_out(white, sand(0.6, std=0.3))
     assert not stands_out(np.full(3, 0.62, np.float32), sand(0.6))
+
+
+def test_every_particle_stands_out_even_clear_plastic_in_its_own_shadow() -> None:
+    for seed in range(20):
+        canvas = sand(std=0)
+        mask = Plastic().scatter(np.random.default_rng(seed), canvas, 12, apart=True)
+        seen = blurred(canvas, BLUR_PX)
+        count, labels = cv2.connectedComponents(mask)
+        for label in range(1, count):
+            assert np.abs(seen[labels == label].mean(axis=0) - 0.5).max() > 0.05
+
+
+def test_what_a_photo_does_not_show_is_no_particle() -> None:
+    noise = np.random.default_rng(0).normal(0, 25, (60, 60, 3))
+    photo = np.full((60, 60, 3), 120, np.uint8)
+    mask = np.zeros((60, 60), np.uint8)
+    for x, colour in ((12, 128), (30, 230)):  # faint, and bright
+        cv2.circle(mask, (x, 30), 2, 255, -1)
+        cv2.circle(photo, (x, 30), 2, (colour,) * 3, -1)
+    assert np.array_equal(visible(mask, photo), mask)
+    photo = np.clip(photo + noise, 0, 255).astype(np.uint8)
+    left = visible(mask, photo)
+    assert not left[:, :20].any()
+    assert np.array_equal(left[:, 20:], mask[:, 20:])
 
 
 def test_cut_outs_are_whole_objects(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def _tone(canvas: Floats, x: float, y: float) -> Floats:
 
 def _stone(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
     """A stone with a lit face, some with a bright rim or veins."""
-    length = float(np.exp(rng.uniform(math.log(12), math.log(70))))
+    length = float(np.exp(rng.uniform(math.log(18), math.log(70))))
     outline = blob(rng, length, length * rng.uniform(0.5, 1), 0.15)
     grey = float(_tone(canvas, x, y).mean())
     tone = (grey * rng.uniform(0.3, 1.7) + rng.normal(0, 0.04, 3)).astype(np.float32)
@@ -68,8 +68,8 @@ def _stone(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None
 
 def _shell(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
     """A pale, ribbed shell, larger than particles."""
-    length = rng.uniform(15, 45)
-    outline = blob(rng, length, length * rng.uniform(0.4, 0.9), 0.1)
+    length = rng.uniform(28, 60)
+    outline = blob(rng, length, length * rng.uniform(0.5, 0.9), 0.1)
     pale = rgb(0.90, 0.84, 0.76) + rng.normal(0, 0.04, 3).astype(np.float32)
     shadow(canvas, outline, x, y, 0.5)
     for scale in np.arange(1.0, 0.15, -0.15):
@@ -79,8 +79,9 @@ def _shell(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None
 
 def _twig(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
     """A twig or plant fibre: brown to black, now and then as pale as straw, never saturated."""
-    outline = strand(rng, rng.uniform(5, 60), rng.uniform(0.8, 4))
-    straw = rng.random() < 0.25
+    length = rng.uniform(5, 60)
+    outline = strand(rng, length, rng.uniform(0.8, 4))
+    straw = length > 25 and rng.random() < 0.4  # longer than fibres are
     brown = rgb(0.72, 0.62, 0.42) if straw else rgb(0.30, 0.22, 0.14)
     fill(
         canvas,
@@ -110,7 +111,7 @@ def _ochre(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None
 
 def _glint(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
     """A glint of quartz, salt or wet sand: white, but only a pixel or so."""
-    outline = blob(rng, rng.uniform(0.5, 1.6), rng.uniform(0.4, 1.1), 0)
+    outline = blob(rng, rng.uniform(0.4, 1.2), rng.uniform(0.3, 0.9), 0)
     fill(canvas, rasterised(outline, x, y), np.ones(3, np.float32), rng.uniform(0.3, 0.9))
 
 

@@ -21,6 +21,7 @@ from train.data.camera import blurred
 from train.data.samples import find_samples
 from train.data.shapes import (
     Floats,
+    Image,
     Outline,
     Sprite,
     blob,
@@ -54,22 +55,25 @@ COLOURS = (
     (0.55, 0.35, 0.75),
 )
 WHITES = 4
-# A particle is drawn only where its colour stands out from the sand around it, both as a lens blurs
-# them: by this many of the sand's standard deviations, and where little of the sand is like it. A
-# white grain among white grains is nothing that could be learnt. Nine in ten of the labelled
-# pellets fulfil both, and one in twelve of the grains that a network took for pellets.
+# A particle stays only where it stands out from the sand around it, as it was drawn and as a lens
+# blurs both: by this many of the sand's standard deviations, and where little of the sand is like
+# it. A white grain among white grains, or clear plastic in its own shadow, is nothing that could be
+# learnt. Nine in ten of the labelled pellets fulfil both, and one in twelve of the grains that a
+# network took for pellets.
 CONTRAST = 1.4
+# By this many, a photo of the scene still shows it.
+SEEN = 1.0
 # Added to that standard deviation, so that particles differ from smooth sand too.
 FAINT = 0.04
 # Largest difference of two colours that are alike, and the fraction of sand that may be.
 ALIKE, RARE = 0.15, 0.03
 # Standard deviation of the lens's blur, px.
 BLUR_PX = 0.8
-# A lens spreads light over about as many square px, so that of small particles less is left.
-LENS_PX2 = 5.0
 # Px around a particle that count as its surroundings.
 AROUND = 24
 SMALLEST_PX, LARGEST_PX = 2.0, 12.0
+# Fibres are up to this many times as long as other particles are wide.
+SMALLEST_FIBRE_PX, LONGEST = 4.0, 1.8
 # Below it, particles are brighter than the sand.
 SMALLEST_DARK_PX = 5.0
 
@@ -134,11 +138,9 @@ class Plastic:
             scale: at which the sensor will see the canvas; see `camera.zoom`.
         """
         height, width = canvas.shape[:2]
-        mask = np.zeros((height, width), np.uint8)
-        bare = blurred(canvas, BLUR_PX / scale)
-        brightness = max(float(bare.mean()), 1e-3)
+        sand = _Sand.of(canvas, BLUR_PX / scale)
         # One kind of plastic often dominates a photo, and particles lie in heaps as well as alone.
-        style = replace(_Style.draw(rng), lens_px2=LENS_PX2 / scale**2)
+        style = _Style.draw(rng)
         if apart:
             style = replace(style, heaped=0.0, touching=0.0)
         heaps = [place(rng, canvas) for _ in range(3)]
@@ -156,39 +158,47 @@ class Plastic:
                 x, y = previous[0] + reach * math.cos(angle), previous[1] + reach * math.sin(angle)
             if not (0 <= x < width and 0 <= y < height):
                 continue
-            if self._particle(rng, canvas, bare, brightness, mask, style, float(x), float(y), size):
+            if self._particle(rng, sand, style, float(x), float(y), size):
                 previous = float(x), float(y), size
-        return mask
+        return sand.mask
 
     def _particle(
-        self,
-        rng: np.random.Generator,
-        canvas: Floats,
-        bare: Floats,
-        brightness: float,
-        mask: NDArray[np.uint8],
-        style: _Style,
-        x: float,
-        y: float,
-        size: float,
+        self, rng: np.random.Generator, sand: _Sand, style: _Style, x: float, y: float, size: float
     ) -> bool:
-        """Draw one particle; False where no colour stands out from the sand."""
-        around = bare[
-            max(0, int(y) - AROUND) : int(y) + AROUND + 1,
-            max(0, int(x) - AROUND) : int(x) + AROUND + 1,
-        ]
+        """Draw one particle; False where none of a few that were tried stands out from the sand."""
+        around = sand.bare[_square(x, y, AROUND)]
         mean = rgb(*cv2.mean(around)[:3])
-        light = float(np.clip(0.55 + 0.45 * mean.mean() / brightness, 0.5, 1.15))
-        opacity = rng.uniform(0.45, 0.85) if rng.random() < style.clear else rng.uniform(0.85, 1)
-        visible = opacity * size**2 / (size**2 + style.lens_px2)
+        light = float(np.clip(0.55 + 0.45 * mean.mean() / sand.brightness, 0.5, 1.15))
+        there = _square(x, y, math.ceil(LONGEST * max(size, SMALLEST_FIBRE_PX) / 2) + 4)
+        canvas, mask = sand.canvas[there], sand.mask[there]
+        before = canvas.copy()
+        x, y = x - there[1].start, y - there[0].start
         for _ in range(4):
             colour = style.colour(rng) * np.float32(light)
             # Small dark specks are grains, as a rule.
-            dark = size < SMALLEST_DARK_PX and colour.mean() < mean.mean()
-            if not dark and stands_out(mean + visible * (colour - mean), around):
-                break
-        else:
-            return False
+            if size < SMALLEST_DARK_PX and colour.mean() < mean.mean():
+                continue
+            covered = self._draw(rng, canvas, style, colour, x, y, size)
+            seen = cv2.mean(blurred(canvas, sand.blur_px), covered.astype(np.uint8))[:3]
+            if covered.any() and stands_out(rgb(*seen), around):
+                # A gap to those it touches, so that they stay particles of their own.
+                mask[cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = 0
+                mask[covered] = 255
+                return True
+            canvas[:] = before
+        return False
+
+    def _draw(
+        self,
+        rng: np.random.Generator,
+        canvas: Floats,
+        style: _Style,
+        colour: Floats,
+        x: float,
+        y: float,
+        size: float,
+    ) -> NDArray[np.bool_]:
+        """Draw one particle with its shadow; the pixels (H,W) that belong to it."""
         outline = style.outline(rng, size)
         sprite = rasterised(outline, x, y)
         pixels: Floats = colour
@@ -197,26 +207,39 @@ class Plastic:
             sprite, pixels = _placed(rng, cutout, size, x, y, colour)
         elif size > 3.5 and rng.random() < 0.7:
             pixels = _rounded(rng, sprite, colour)
-        windows = sprite.windows(*mask.shape)
-        if windows is None:
-            return False
-        there, own = windows
         if rng.random() < 0.15:  # partly under the sand
             sprite = _buried(rng, sprite)
-        covered = sprite.alpha[own] >= COVERED
-        if not covered.any():
-            return False
+        covered = np.zeros(canvas.shape[:2], np.bool_)
+        windows = sprite.windows(*canvas.shape[:2])
+        if windows is not None:
+            covered[windows[0]] = sprite.alpha[windows[1]] >= COVERED
         if rng.random() < 0.85:
             shadow(canvas, outline, x, y, rng.uniform(0.1, 0.7))
-        fill(canvas, sprite, pixels, opacity)
+        clear = rng.random() < style.clear
+        fill(canvas, sprite, pixels, rng.uniform(0.45, 0.85) if clear else rng.uniform(0.85, 1))
         if size > 4 and rng.random() < style.glossy:
             spot = rasterised(outline * rng.uniform(0.2, 0.45), x - size * 0.12, y - size * 0.15)
             fill(canvas, spot, np.ones(3, np.float32), rng.uniform(0.2, 0.8))
-        # A gap to those it touches, so that they stay particles of their own.
-        grown = cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        mask[there][grown] = 0
-        mask[there][covered] = 255
-        return True
+        return covered
+
+
+def visible(mask: NDArray[np.uint8], photo: Image) -> NDArray[np.uint8]:
+    """The mask (H,W) without the particles that no longer stand out in the photo (H,W,3) uint8 of
+    the scene, in which noise, compression and blur may have buried them."""
+    seen = blurred(np.divide(photo, 255, dtype=np.float32), BLUR_PX)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    # A pixel beside a particle shows some of it.
+    sand = cv2.dilate(mask, np.ones((5, 5), np.uint8)) == 0
+    lost = np.zeros(count, np.bool_)
+    for label in range(1, count):
+        x, y, width, height, _ = stats[label]
+        box = slice(y, y + height), slice(x, x + width)
+        around = _square(x + width // 2, y + height // 2, AROUND)
+        colour = cv2.mean(seen[box], np.asarray(labels[box] == label, np.uint8))[:3]
+        bare = np.asarray(sand[around], np.uint8)
+        mean, std = (values.ravel() for values in cv2.meanStdDev(seen[around], mask=bare))
+        lost[label] = bare.any() and (np.abs(colour - mean) < SEEN * (std + FAINT / 2)).all()
+    return np.where(lost[labels], 0, mask).astype(np.uint8)
 
 
 def stands_out(colour: Floats, sand: Floats) -> bool:
@@ -231,12 +254,33 @@ def stands_out(colour: Floats, sand: Floats) -> bool:
     return bool(found <= RARE * sand.shape[0] * sand.shape[1])
 
 
+@dataclass(frozen=True, eq=False)
+class _Sand:
+    """The canvas, the mask of the particles on it, and the bare sand as a lens blurs it.
+
+    Attributes:
+        canvas, bare: (H,W,3).
+        mask: uint8 (H,W), 0 or 255.
+        blur_px: standard deviation of the lens's blur.
+        brightness: mean of the bare sand, above 0.
+    """
+
+    canvas: Floats
+    mask: NDArray[np.uint8]
+    bare: Floats
+    blur_px: float
+    brightness: float
+
+    @classmethod
+    def of(cls, canvas: Floats, blur_px: float) -> _Sand:
+        bare = blurred(canvas, blur_px)
+        mask = np.zeros(canvas.shape[:2], np.uint8)
+        return cls(canvas, mask, bare, blur_px, max(float(bare.mean()), 1e-3))
+
+
 @dataclass(frozen=True)
 class _Style:
-    """What the particles of one photo have in common: fractions are 0..1, sizes px.
-
-    `lens_px2`: square px that light is spread over.
-    """
+    """What the particles of one photo have in common: fractions are 0..1, sizes px."""
 
     pellets: float
     fibres: float
@@ -249,7 +293,6 @@ class _Style:
     clear: float
     glossy: float
     favourite: int
-    lens_px2: float = LENS_PX2
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> _Style:
@@ -285,10 +328,18 @@ class _Style:
     def outline(self, rng: np.random.Generator, size: float) -> Outline:
         kind = rng.random()
         if kind < self.fibres:
-            return strand(rng, max(size, 4.0) * rng.uniform(1, 1.8), rng.uniform(1.2, 2.2))
+            length = max(size, SMALLEST_FIBRE_PX) * rng.uniform(1, LONGEST)
+            return strand(rng, length, rng.uniform(1.2, 2.2))
         if kind < self.fibres + (1 - self.fibres) * self.pellets:
             return blob(rng, size, max(1.8, size * rng.uniform(0.65, 1.0)), rng.uniform(0, 0.15))
         return shard(rng, max(size, 3.0))
+
+
+def _square(x: float, y: float, reach: int) -> tuple[slice, slice]:
+    """Rows and columns at most `reach` px from (x, y)."""
+    left, top = int(x), int(y)
+    rows = slice(max(0, top - reach), top + reach + 1)
+    return rows, slice(max(0, left - reach), left + reach + 1)
 
 
 def _rounded(rng: np.random.Generator, sprite: Sprite, colour: Floats) -> Floats:

@@ -19,7 +19,7 @@ from cv2.typing import MatLike
 
 from train.data.camera import blurred, photograph, zoom
 from train.data.distractors import scatter_distractors
-from train.data.plastic import Plastic, read_cutouts
+from train.data.plastic import Plastic, read_cutouts, visible
 from train.data.sand import SandPhotos, fine_sand, rendered_sand
 from train.data.shapes import Floats, Image
 
@@ -86,7 +86,8 @@ def scene(
         particles = int(rng.poisson(per_megapixel * height * width / 1e6))
     scale = zoom(rng)
     mask = materials.plastic.scatter(rng, canvas, particles, scale=scale)
-    return Scene(photograph(rng, canvas, scale), mask)
+    image = photograph(rng, canvas, scale)
+    return Scene(image, visible(mask, image))
 
 
 def _sand(
@@ -119,7 +120,8 @@ def belt(rng: np.random.Generator, length: int, width: int, per_megapixel: float
     scatter_distractors(rng, canvas)
     count = int(per_megapixel * width * length / 1e6)
     mask = RENDERED_ONLY.plastic.scatter(rng, canvas, count, apart=True)
-    return Scene(photograph(rng, canvas), mask)
+    image = photograph(rng, canvas)
+    return Scene(image, visible(mask, image))
 
 
 def belt_clip(seed: int, frames: int, side: int = 1440, step: int = 720) -> Iterator[Scene]:
