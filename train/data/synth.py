@@ -2,7 +2,7 @@
 
 A scene is rendered in the order light meets it: sand (a real photo where there are some,
 `sand.py`), distractors (`distractors.py`), plastic (`plastic.py`), then what the camera adds
-(`camera.py`). A seed is a scene.
+(`camera.py`). A particle that the photo does not show is not in the mask. A seed is a scene.
 
 Needs NumPy and OpenCV only, so that `make demo` runs without PyTorch.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 
+from edge.visualisation import write_image
 from train.data.camera import blurred, photograph, zoom
 from train.data.distractors import scatter_distractors
 from train.data.plastic import Plastic, read_cutouts, visible
@@ -27,6 +27,8 @@ from train.data.shapes import Floats, Image
 RENDERED, MINED = 0.25, 0.35
 # Of all scenes: without a particle; and, on mined negatives, which hold what looks like plastic.
 CLEAN, CLEAN_MINED = 0.3, 0.8
+# Little compression, which is quick.
+PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +152,7 @@ def write_photos(
     for index in range(count):
         rendered = scene(np.random.default_rng((seed, index)), size, size, materials=materials)
         name = f"synth_{index:05d}.png"
-        _write(folder / "images" / name, cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR))
-        _write(folder / "masks" / name, rendered.mask)
+        image = np.asarray(cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR), np.uint8)
+        for kind, pixels in (("images", image), ("masks", rendered.mask)):
+            write_image(folder / kind / name, pixels, PNG, durable=False)
         yield index + 1
-
-
-def _write(path: Path, image: MatLike) -> None:
-    encoded = cv2.imencode(path.suffix, image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-    path.write_bytes(encoded.tobytes())
