@@ -22,7 +22,7 @@ from bench.scores import total
 from bench.tables import table
 from edge.arguments import PathArgument
 from edge.errors import error_handler
-from edge.particles import particle_mask, threshold_u8
+from edge.particles import ParticleFilter
 from train.checkpoint import Checkpoint, load, open_checkpoint
 from train.data.blobs import with_mask
 from train.data.points import PointSample, point_samples, read_points
@@ -64,38 +64,34 @@ class Row:
 
 
 def counts(
-    checkpoint: Checkpoint, patches: Sequence[PointSample], levels: Iterable[int]
-) -> dict[int, ObjectCounts]:
-    """Of all patches together, at each threshold."""
+    checkpoint: Checkpoint, patches: Sequence[PointSample], filters: Iterable[ParticleFilter]
+) -> dict[ParticleFilter, ObjectCounts]:
+    """Of all patches together, by what is reported."""
     maps = list(probability_maps(checkpoint, (patch.image for patch in patches)))
     truth = [TruePoints(patch.labels, TOLERANCE) for patch in patches]
     return {
-        level: total(
-            [
-                true.counts(particle_mask(found, level))
-                for true, found in zip(truth, maps, strict=True)
-            ]
-        )
-        for level in levels
+        one: total([true.counts(one.mask(found)) for true, found in zip(truth, maps, strict=True)])
+        for one in filters
     }
 
 
 def fine_tuned(
     start: Checkpoint, patches: Sequence[PointSample], epochs: int, out: Path
-) -> tuple[Checkpoint, int]:
-    """The last epoch, and the threshold that is best on the patches; `start` and its own where
-    they hold no pellet, which nothing can be learnt from."""
+) -> tuple[Checkpoint, ParticleFilter]:
+    """The last epoch, and the threshold that is best on the patches, with the smallest diameter of
+    `start`; `start` and its own where they hold no pellet, which nothing can be learnt from."""
+    own = ParticleFilter.of(start)
     samples = [with_mask(patch, None) for patch in patches]
     if not any((sample.mask == 1).any() for sample in samples):
-        return start, threshold_u8(start.threshold)
+        return start, own
     settings = Settings(out.name, epochs, batch=1, crop=192, devices=1, init=start.content_hash())
     recipe = RECIPES["strong"].fine_tuning()
     # Single crops make more steps of few patches. The last epoch is taken, so what validates
     # decides nothing.
     fit(start.spec, recipe, samples, samples[:1], out, settings, start)
     checkpoint = load(out / LAST)
-    found = counts(checkpoint, patches, THRESHOLDS_U8)
-    return checkpoint, max(found, key=lambda level: (found[level].f1(), -level))
+    found = counts(checkpoint, patches, map(own.at, THRESHOLDS_U8))
+    return checkpoint, max(found, key=lambda one: (found[one].f1(), -one.threshold))
 
 
 @dataclass(frozen=True)
@@ -116,13 +112,13 @@ class Trial:
 
     def row(self, order: str, chosen: Sequence[PointSample], seed: int = 0) -> Row:
         """Of a network that learnt from the patches `chosen`."""
-        network, level = self.start, threshold_u8(self.start.threshold)
+        network, used = self.start, ParticleFilter.of(self.start)
         if chosen:
             run = self.out / f"{Path(self.photo).stem}_{order}_{len(chosen)}_{seed}"
-            network, level = fine_tuned(self.start, chosen, self.epochs, run)
-        found = counts(network, self.others, [level])[level]
+            network, used = fine_tuned(self.start, chosen, self.epochs, run)
+        found = counts(network, self.others, [used])[used]
         files = " ".join(one.name for one in chosen)
-        numbers = (level, found.tp, found.fp, found.fn)
+        numbers = (used.threshold_u8, found.tp, found.fp, found.fn)
         return Row(self.photo, order, len(chosen), seed, *numbers, files)
 
 
@@ -139,11 +135,11 @@ def measure(folder: Path, out: Path, model: str, epochs: int, seeds: int) -> Ite
     by_photo: dict[str, list[PointSample]] = defaultdict(list)
     for patch in read_patches():
         by_photo[patch.photo].append(samples[patch.file])
-    level = threshold_u8(start.threshold)
+    own = ParticleFilter.of(start)
     trials = []
     for photo, pool in by_photo.items():
         others = [one for other, those in by_photo.items() if other != photo for one in those]
-        scores = {one.name: rank_photo(start, one.name, one.image, level).score for one in pool}
+        scores = {one.name: rank_photo(start, one.name, one.image, own).score for one in pool}
         ranked = sorted(pool, key=lambda one: (-scores[one.name], one.name))
         trials.append((Trial(start, photo, others, epochs, out), ranked))
     for trial, _ in trials:

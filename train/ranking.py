@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from edge.errors import EdgeError, printable
 from edge.files import atomic_write
-from edge.particles import labelled, particle_mask, threshold_u8
+from edge.particles import ParticleFilter, labelled
 from edge.sources.images import nested_image_files, read_image
 from train.evaluate import Source, probability_maps
 
@@ -77,7 +77,9 @@ class Rank:
     disagreement: float
 
 
-def disagreement(maps: Iterable[NDArray[np.uint8]], level: int) -> NDArray[np.float64]:
+def disagreement(
+    maps: Iterable[NDArray[np.uint8]], particle_filter: ParticleFilter
+) -> NDArray[np.float64]:
     """How little the maps of one photo agree about each particle.
 
     The variance of a pixel's probability p over the K views,
@@ -93,7 +95,7 @@ def disagreement(maps: Iterable[NDArray[np.uint8]], level: int) -> NDArray[np.fl
 
     Args:
         maps: one or more, uint8 (H,W), 0..255 for 0..1, turned back.
-        level: threshold 1..255 of a particle.
+        particle_filter: what is a particle.
 
     Returns:
         Disagreement (n,) 0..1 of each particle.
@@ -106,7 +108,7 @@ def disagreement(maps: Iterable[NDArray[np.uint8]], level: int) -> NDArray[np.fl
         total += found
         squares += np.square(found, dtype=np.uint32)
         np.maximum(highest, found, out=highest)
-    number, at, label = labelled(particle_mask(highest, level))
+    number, at, label = labelled(particle_filter.mask(highest))
     mean = total.ravel()[at] / count
     variance = (squares.ravel()[at] / count - mean**2) / 255**2
     area = np.bincount(label, minlength=number)[1:]
@@ -114,7 +116,9 @@ def disagreement(maps: Iterable[NDArray[np.uint8]], level: int) -> NDArray[np.fl
     return each / MAX_VARIANCE
 
 
-def rank_photo(source: Source, file: str, image: NDArray[np.uint8], level: int) -> Rank:
+def rank_photo(
+    source: Source, file: str, image: NDArray[np.uint8], particle_filter: ParticleFilter
+) -> Rank:
     """The rank of a photo (H,W,3) uint8 RGB.
 
     Raises:
@@ -122,7 +126,7 @@ def rank_photo(source: Source, file: str, image: NDArray[np.uint8], level: int) 
     """
     maps = probability_maps(source, (view.of(image) for view in VIEWS))
     back = (view.undone(found) for view, found in zip(VIEWS, maps, strict=True))
-    each = disagreement(back, level)
+    each = disagreement(back, particle_filter)
     mean = float(each.mean()) if each.size else 0.0
     return Rank(file, round(float(each.sum()), 4), each.size, round(mean, 4))
 
@@ -130,13 +134,13 @@ def rank_photo(source: Source, file: str, image: NDArray[np.uint8], level: int) 
 def rank(
     source: Source,
     folder: Path,
-    threshold: float,
+    particle_filter: ParticleFilter,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Rank]:
     """The photos of `folder` and the folders in it, the one whose label would teach the most first.
 
     Args:
-        threshold: of a particle, 0..1.
+        particle_filter: what is a particle.
         on_progress: called with a sentence after each photo, and for one that cannot be read.
 
     Raises:
@@ -151,7 +155,7 @@ def rank(
             on_progress(f"left out: {error}")
             continue
         name = path.relative_to(folder).as_posix()
-        ranks.append(rank_photo(source, name, image, threshold_u8(threshold)))
+        ranks.append(rank_photo(source, name, image, particle_filter))
         on_progress(f"{number} of {len(files)}: {name}")
     if not ranks:
         raise EdgeError(f"{folder}: holds no readable image")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.label_order import Row, describe, fine_tuned
-from edge.particles import threshold_u8
+from edge.particles import ParticleFilter
 from train.checkpoint import open_checkpoint
 from train.data.points import NO_POINTS, PointSample
 
@@ -25,5 +25,5 @@ def test_counts_of_both_photos_are_summed_and_random_orders_averaged() -> None:
 def test_a_patch_without_pellets_leaves_the_network_as_it_is(tmp_path: Path) -> None:
     start = open_checkpoint("quarter_mrunet")
     plain = PointSample("plain.png", np.full((64, 64, 3), 90, np.uint8), NO_POINTS)
-    assert fine_tuned(start, [plain], 1, tmp_path / "run") == (start, threshold_u8(start.threshold))
+    assert fine_tuned(start, [plain], 1, tmp_path / "run") == (start, ParticleFilter.of(start))
     assert not (tmp_path / "run").exists()

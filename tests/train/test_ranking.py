@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from edge.particles import ParticleFilter
 from edge.visualisation import write_image
 from train.cli import train
 from train.data.synth import scene
@@ -34,15 +35,15 @@ def test_disagreement_is_the_variance_over_particles() -> None:
 
     # Sure in all views, in half of them, and somewhat unsure; the sand does not count.
     maps = [found(255, 255, 153), found(255, 0, 102)]
-    assert disagreement(maps, 128).tolist() == pytest.approx([0, 1, 0.04])
-    assert disagreement(maps, 200).tolist() == pytest.approx([0, 1])
-    assert disagreement([found(0, 0, 0)], 128).size == 0
+    assert disagreement(maps, ParticleFilter(128 / 255)).tolist() == pytest.approx([0, 1, 0.04])
+    assert disagreement(maps, ParticleFilter(200 / 255)).tolist() == pytest.approx([0, 1])
+    assert disagreement([found(0, 0, 0)], ParticleFilter(0.5)).size == 0
 
 
 def test_photos_are_ordered_and_written(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "day 1").mkdir(parents=True)
-    pellets = scene(np.random.default_rng(29), 96, 129, particles=8).image[..., ::-1]
+    pellets = scene(np.random.default_rng(29), 96, 129, particles=20).image[..., ::-1]
     write_image(photos / "plain.png", np.full((64, 80, 3), 90, np.uint8))
     write_image(photos / "day 1" / "pellets.png", np.ascontiguousarray(pellets))
     (photos / "broken.png").write_bytes(b"no image")

@@ -8,6 +8,7 @@ import click
 
 from edge.arguments import OutputFile, PathArgument, Threshold
 from edge.errors import error_handler, printable, require_extra
+from edge.particles import ParticleFilter
 
 # Rows of the table; the file has all.
 SHOWN = 20
@@ -37,7 +38,7 @@ def rank(model: str, photos: Path, out: Path | None, threshold: float | None) ->
             from train.ranking import describe, write
             from train.ranking import rank as run
         source = open_source(model)
-        used = operating_point(source).threshold if threshold is None else threshold
+        used = ParticleFilter.of(operating_point(source), threshold)
         ranks = run(source, photos, used, lambda text: click.echo(printable(text), err=True))
         if out:
             write(ranks, out)
