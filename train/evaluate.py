@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.engines import BACKENDS, open_engine
-from edge.engines.engine import Engine, Session, infer
+from edge.engines.engine import Engine, infer
+from edge.engines.sessions import Sessions
 from edge.particles import OperatingPoint, ParticleFilter
 from edge.stage_timer import StageTimer
 from edge.tiling import split, stitch, tile_grid
@@ -144,15 +144,10 @@ def probability_maps(
         for logits in _logits(source, images, source.module()):
             yield probability(logits, source.prior).numpy()
         return
-    size_hw: tuple[int, ...] | None = None
-    session: Session
-    with contextlib.ExitStack() as stack:
+    with Sessions(lambda size_hw: source.session(size_hw, 1, StageTimer()), capacity=1) as sessions:
         for image in images:
-            if image.shape[:2] != size_hw:
-                stack.close()
-                height, width = size_hw = image.shape[:2]
-                session = stack.enter_context(source.session((height, width), 1, StageTimer()))
-            yield infer(session, image)
+            height, width = image.shape[:2]
+            yield infer(sessions.of((height, width)), image)
 
 
 def predict(
