@@ -45,7 +45,7 @@ def _tone(canvas: Floats, x: float, y: float) -> Floats:
 
 def _stone(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None:
     """A stone with a lit face, some with a bright rim or veins."""
-    length = float(np.exp(rng.uniform(math.log(18), math.log(70))))
+    length = float(np.exp(rng.uniform(math.log(24), math.log(70))))
     outline = blob(rng, length, length * rng.uniform(0.5, 1), 0.15)
     grey = float(_tone(canvas, x, y).mean())
     tone = (grey * rng.uniform(0.3, 1.7) + rng.normal(0, 0.04, 3)).astype(np.float32)
@@ -56,7 +56,7 @@ def _stone(rng: np.random.Generator, canvas: Floats, x: float, y: float) -> None
     fill(canvas, rasterised(outline, x, y), tone)
     fill(
         canvas,
-        rasterised(outline * 0.6, x - length * 0.07, y - length * 0.1),
+        rasterised(outline * 0.8, x - length * 0.03, y - length * 0.05),
         np.clip(tone * 1.18, 0, 1),
         0.5,
     )

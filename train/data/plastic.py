@@ -71,6 +71,8 @@ ALIKE, RARE = 0.15, 0.03
 BLUR_PX = 0.8
 # Px around a particle that count as its surroundings.
 AROUND = 24
+# And those beside its edge, which a photo shows it against.
+BESIDE = 6
 SMALLEST_PX, LARGEST_PX = 2.0, 12.0
 # Fibres are up to this many times as long as other particles are wide.
 SMALLEST_FIBRE_PX, LONGEST = 4.0, 1.8
@@ -234,7 +236,7 @@ def visible(mask: NDArray[np.uint8], photo: Image) -> NDArray[np.uint8]:
     for label in range(1, count):
         x, y, width, height, _ = stats[label]
         box = slice(y, y + height), slice(x, x + width)
-        around = _square(x + width // 2, y + height // 2, AROUND)
+        around = _square(x + width // 2, y + height // 2, max(width, height) // 2 + BESIDE)
         colour = cv2.mean(seen[box], np.asarray(labels[box] == label, np.uint8))[:3]
         bare = np.asarray(sand[around], np.uint8)
         mean, std = (values.ravel() for values in cv2.meanStdDev(seen[around], mask=bare))
