@@ -3,7 +3,7 @@
 #
 #   make -f train/search.mk DATA=photos
 #   bench accuracy photos --out search.json $(printf -- '--model %s ' runs/search/*.pt)
-#   python -m bench.search search.json
+#   python -m bench.seeds search.json
 #
 # DATA as for train/weights.mk, which made the NEGATIVES.
 DATA ?= data

@@ -4,7 +4,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from bench import search
+from bench import seeds
 
 
 def result(names: dict[str, int]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def test_seeds_of_a_network_share_a_row_and_the_cheapest_comes_first(tmp_path: P
     file = tmp_path / "search.json"
     names = {"big-net-0": 4_000_000_000, "small-0": 1_000_000_000, "big-net-1": 4_000_000_000}
     file.write_text(json.dumps(result(names)), "utf-8")
-    done = CliRunner().invoke(search.main, [str(file)])
+    done = CliRunner().invoke(seeds.main, [str(file)])
     assert done.exit_code == 0, done.output
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in done.output.splitlines()
@@ -42,12 +42,12 @@ def test_seeds_of_a_network_share_a_row_and_the_cheapest_comes_first(tmp_path: P
 def test_a_seed_that_finds_too_little_has_no_rate() -> None:
     found = result({"net-0": 10**9, "net-1": 10**9})
     found["curves"]["sand"]["net-1"] = found["curves"]["sand"]["net-1"][2:]
-    assert "recall not reached by 1 of 2" in search.compare(found)
+    assert "recall not reached by 1 of 2" in seeds.compare(found)
 
 
 def test_a_model_without_a_seed_is_told(tmp_path: Path) -> None:
     file = tmp_path / "search.json"
     file.write_text(json.dumps(result({"half_mrunet": 10**9})), "utf-8")
-    done = CliRunner().invoke(search.main, [str(file)])
+    done = CliRunner().invoke(seeds.main, [str(file)])
     assert done.exit_code == 1
     assert "half_mrunet: rename the model to NETWORK-SEED" in done.output

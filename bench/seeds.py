@@ -1,6 +1,6 @@
 """Networks trained with several seeds, side by side: the models of a `bench accuracy` result.
 
-python -m bench.search search.json
+python -m bench.seeds search.json
 """
 
 from __future__ import annotations
