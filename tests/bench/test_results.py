@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from bench.report import paper_cells, read_report
+from bench.seeds import compare
 from bench.tables import table
 from train.models.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "bench" / "results"
 
@@ -67,6 +69,10 @@ def test_the_latency() -> None:
         f"{engine['p50']:.0f} ms of the engine). Over {memory['frames']:,} small frames memory "
         f"grew by {memory['mb_per_1000_frames']:.2f} MB per 1,000 frames."
     ) in text
+
+
+def test_the_search() -> None:
+    assert compare(result("search-cpu")) in TRAINING
 
 
 def test_every_result_names_its_machine() -> None:
