@@ -29,7 +29,7 @@ def info() -> EngineInfo:
 
 @pytest.fixture(scope="module")
 def belt() -> Belt:
-    return marked(rendered(1, 800, WIDTH + 2 * MARGIN, 300))
+    return marked(rendered(1, 800, WIDTH + 2 * MARGIN, 500))
 
 
 def _found(engine: Oracle | MeteredEngine, image: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_the_oracle_finds_the_marked_particles_and_nothing_else(
 ) -> None:
     meter = MeteredEngine(Oracle(info))
     found = _found(meter, belt.image)
-    assert len(found) == len(belt.particles) > 10
+    assert len(found) == len(belt.particles) > 20
     distances = np.linalg.norm(found[:, None] - belt.particles[None], axis=2)
     assert distances.min(axis=0).max() < 1
     assert meter.frames == 1
