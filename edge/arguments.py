@@ -25,7 +25,7 @@ class PathArgument(click.Path):
 
 
 class OutputFile(PathArgument):
-    """A file to write, in a folder that is there: so that this is told before the work."""
+    """A file to write, whose folder must be there: checked before the work, not after it."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)

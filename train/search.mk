@@ -5,16 +5,12 @@
 #   bench accuracy photos --out search.json $(printf -- '--model %s ' runs/search/*.pt)
 #   python -m bench.seeds search.json
 #
-# DATA as for train/weights.mk, which made the NEGATIVES.
-DATA ?= data
+# train/rendered.mk says what DATA holds; train/weights.mk made the NEGATIVES.
+include $(dir $(lastword $(MAKEFILE_LIST)))rendered.mk
 OUT ?= runs/search
 NEGATIVES ?= runs/weights/negatives_3
-TRAIN ?= train
 SEEDS ?= 0 1 2
-FIT := $(TRAIN) fit --sand '$(DATA)/sand/pydgs_*' --sand '$(DATA)/sand_cc/images/[cimstb][!e]*' \
-       --sand '$(DATA)/sand/gravel.png' --cutouts $(DATA)/beads \
-       $(foreach folder,$(NEGATIVES),--negatives $(folder)) \
-       --crop 128 --batch 16 --crops 1600 --epochs 4 --precision bf16-mixed
+FIT := $(RENDERED) $(NEGATIVES:%=--negatives %) --batch 16 --crops 1600 --epochs 4
 
 # Half MultiResUNet x8 with one residual unit at each level and with none; with three levels and
 # none; and Quarter MultiResUNet x8 with one.

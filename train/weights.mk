@@ -3,16 +3,12 @@
 #   make -f train/weights.mk DATA=photos            # all that ship
 #   make -f train/weights.mk DATA=photos unet       # one of the large networks, the same way
 #
-# DATA holds sand/ and sand_cc/ (photos of sand without plastic), and beads/ (images/ and masks/).
+# train/rendered.mk says what DATA holds.
 # The renderer was improved between the steps, so a run of all of them gives other weights. Threshold
 # and smallest diameter were chosen on the labelled patches afterwards (docs/accuracy.md).
-DATA ?= data
+include $(dir $(lastword $(MAKEFILE_LIST)))rendered.mk
 OUT ?= runs/weights
-TRAIN ?= train
-SAND := --sand '$(DATA)/sand/pydgs_*' --sand '$(DATA)/sand_cc/images/[cimstb][!e]*' \
-        --sand '$(DATA)/sand/gravel.png'
-ALL := $(TRAIN) fit $(SAND) --cutouts $(DATA)/beads --crop 128 --precision bf16-mixed
-FIT := $(ALL) --crops 1600 --batch 8
+FIT := $(RENDERED) --crops 1600 --batch 8
 
 .PHONY: all half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 \
         unet half_unet mrunet
@@ -70,11 +66,11 @@ $(OUT)/negatives_3/done: $(OUT)/half_mrunet/done
 NEW := --negatives $(OUT)/negatives_2 --negatives $(OUT)/negatives_3
 
 $(OUT)/half_mrunet_lite/done: $(OUT)/negatives_3/done
-	$(ALL) --model half_mrunet_lite $(NEW) --crops 3200 --batch 16 --epochs 10 --out $(@D)
+	$(RENDERED) --model half_mrunet_lite $(NEW) --crops 3200 --batch 16 --epochs 10 --out $(@D)
 	touch $@
 
 $(OUT)/%/done: $(OUT)/negatives_3/done
-	$(ALL) --model $* $(NEW) --crops 6400 --batch 32 --epochs 16 --out $(@D)
+	$(RENDERED) --model $* $(NEW) --crops 6400 --batch 32 --epochs 16 --out $(@D)
 	touch $@
 
 half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 unet half_unet mrunet: \

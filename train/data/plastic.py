@@ -181,11 +181,11 @@ class Plastic:
             if size < SMALLEST_DARK_PX and colour.mean() < mean.mean():
                 continue
             covered = self._draw(rng, canvas, style, colour, x, y, size)
-            seen = cv2.mean(blurred(canvas, sand.blur_px), covered.astype(np.uint8))[:3]
+            seen = cv2.mean(blurred(canvas, sand.blur_px), covered)[:3]
             if covered.any() and stands_out(rgb(*seen), around):
                 # A gap to those it touches, so that they stay particles of their own.
-                mask[cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = 0
-                mask[covered] = 255
+                mask[cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0] = 0
+                mask[covered > 0] = 255
                 return True
             canvas[:] = before
         return False
@@ -199,8 +199,8 @@ class Plastic:
         x: float,
         y: float,
         size: float,
-    ) -> NDArray[np.bool_]:
-        """Draw one particle with its shadow; the pixels (H,W) that belong to it."""
+    ) -> NDArray[np.uint8]:
+        """Draw one particle with its shadow; a mask (H,W), 1 on the pixels that belong to it."""
         outline = style.outline(rng, size)
         sprite = rasterised(outline, x, y)
         pixels: Floats = colour
@@ -211,7 +211,7 @@ class Plastic:
             pixels = _rounded(rng, sprite, colour)
         if rng.random() < 0.15:  # partly under the sand
             sprite = _buried(rng, sprite)
-        covered = np.zeros(canvas.shape[:2], np.bool_)
+        covered = np.zeros(canvas.shape[:2], np.uint8)
         windows = sprite.windows(*canvas.shape[:2])
         if windows is not None:
             covered[windows[0]] = sprite.alpha[windows[1]] >= COVERED
@@ -228,6 +228,8 @@ class Plastic:
 def visible(mask: NDArray[np.uint8], photo: Image) -> NDArray[np.uint8]:
     """The mask (H,W) without the particles that no longer stand out in the photo (H,W,3) uint8 of
     the scene, in which noise, compression and blur may have buried them."""
+    if not mask.any():  # as many scenes are
+        return mask
     seen = blurred(np.divide(photo, 255, dtype=np.float32), BLUR_PX)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     # A pixel beside a particle shows some of it.
