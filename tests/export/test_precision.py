@@ -14,7 +14,7 @@ from export.graph import ActivationHook, conv_nodes, int8_fraction, precision_of
 from export.int8 import Placement, activations, int8
 from export.search import fp16_emulator
 from export.trace import check_trace
-from tests.thin import THIN
+from tests.specs import THIN
 from train.data.synth import scene
 from train.models.registry import PAPER_MODELS
 
@@ -38,7 +38,7 @@ def probability(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "key",
     [pytest.param(key, marks=[pytest.mark.slow] if key in THIN else []) for key in PAPER_MODELS]
-    + ["thin_unet", "thin_mrunet"],
+    + ["thin_unet", "thin_mrunet", "strided"],
 )
 def test_runs_in_onnx_runtime_and_builds_for_rtx(key, precision, traced, record_property) -> None:
     float_model, info, checkpoint = traced(key)

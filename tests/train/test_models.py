@@ -21,6 +21,7 @@ from train.models.spec import ModelSpec, MultiResSpec, SegNetSpec, UNetSpec
 UNET = UNetSpec("u", "U", ((4, 5), (6, 7)), (8, 9), ((5, 4), (7, 6)))
 MULTIRES = MultiResSpec("m", "M", 5, (7, 13), 19, (4, 6), 3)
 UNEVEN = MultiResSpec("m_uneven", "M", 5, (7, 13), 19, (7, 6), 3, units=(0, 3))
+STRIDED = MultiResSpec("m_strided", "M", 5, (7, 13), 19, (4, 13), 3, units=(1, 0), early_stride=2)
 SEGNET = SegNetSpec("s", "S", ((4, 5), (6, 7, 8)))
 
 
@@ -39,7 +40,7 @@ def test_quarter_x4_has_four_times_the_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [*MODELS.values(), UNET, MULTIRES, UNEVEN, SEGNET], ids=lambda s: s.key
+    "spec", [*MODELS.values(), UNET, MULTIRES, UNEVEN, STRIDED, SEGNET], ids=lambda s: s.key
 )
 def test_a_description_is_read_back(spec: ModelSpec, tmp_path: Path) -> None:
     description = json.loads(json.dumps(spec.describe()))
@@ -87,6 +88,7 @@ def test_a_model_is_opened_by_its_key() -> None:
         (MULTIRES, {"head_kernel": 2}, "a kernel of 2 px has no middle"),
         (MULTIRES, {"head_kernel": -1}, "a kernel of -1 px has no middle"),
         (MULTIRES, {"step": 0}, "step must be 1 or more, is 0"),
+        (MULTIRES, {"early_stride": 3}, "early_stride must be 1 or 2, is 3"),
         (SEGNET, {"encoder": [[4, 5], []]}, "encoder has a level without convolutions"),
         (SEGNET, {"encoder": []}, "encoder is empty"),
         (UNET, {"encoder": [[8, 8]] * 60, "decoder": [[8, 8]] * 60}, "60 levels; use at most 8"),
@@ -116,10 +118,11 @@ def test_a_wrong_description_says_what_is_wrong(
         parse(description, "x.json")
 
 
-def test_a_description_without_step_and_units_is_of_the_paper() -> None:
+def test_a_description_without_what_came_later_is_of_the_paper() -> None:
     description = MODELS["half_mrunet"].describe()
     assert description.pop("step") == 1
     assert description.pop("units") == [4, 4]
+    assert description.pop("early_stride") == 1
     assert parse(description, "x.json") == MODELS["half_mrunet"]
 
 
@@ -227,7 +230,7 @@ def trained(spec: ModelSpec) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "spec", [UNET, MULTIRES, UNEVEN, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
+    "spec", [UNET, MULTIRES, UNEVEN, STRIDED, SEGNET, MODELS["quarter_mrunet"]], ids=lambda s: s.key
 )
 def test_fused_is_the_plain_network(spec: ModelSpec) -> None:
     normed, plain = trained(spec), build(spec).eval()

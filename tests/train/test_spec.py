@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.thin import THIN
+from tests.specs import THIN
 from train.models.multires import MultiResBlock, ResidualUnit
 from train.models.registry import MODELS, PAPER_MODELS, build
 from train.models.spec import ModelSpec, MultiResSpec
@@ -33,6 +33,11 @@ UNITS = [
         units=(units, 4 - units),
     )
     for units in range(5)
+]
+# Half the size throughout, at one level and at two.
+STRIDED = [
+    replace(UNITS[1], key="strided", early_stride=2),
+    replace(UNITS[1], key="strided", early_stride=2).without_deepest(1),
 ]
 
 
@@ -73,7 +78,7 @@ def test_segnet_is_vgg16_and_its_mirror() -> None:
     assert MODELS["segnet"].multiple == 32
 
 
-@pytest.mark.parametrize("spec", [*MODELS.values(), *UNITS], ids=lambda spec: spec.key)
+@pytest.mark.parametrize("spec", [*MODELS.values(), *UNITS, *STRIDED], ids=lambda spec: spec.key)
 def test_the_real_module_agrees(spec: ModelSpec) -> None:
     """Count what really runs, layer by layer, with hooks, by the paper's rule."""
     network = build(spec).eval()
@@ -105,6 +110,7 @@ def test_the_real_module_agrees(spec: ModelSpec) -> None:
         *(MODELS[key] for key in PAPER_MODELS if key not in THIN),
         *(pytest.param(MODELS[key], marks=pytest.mark.slow) for key in ("unet", "mrunet")),
         *UNITS,
+        *STRIDED,
         *THIN.values(),
         *(THIN["segnet"].without_deepest(levels) for levels in range(1, 5)),
     ],

@@ -6,16 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from edge.tiling import TileGrid, fixed_tile_grid, split, stitch, tile_grid
-from tests.thin import THIN
-from train.models.registry import MODELS, PAPER_MODELS, build
+from tests.specs import NETWORKS, THIN
+from train.models.registry import PAPER_MODELS, build
 from train.models.segnet import SegNet
 from train.models.spec import ModelSpec
-
-SPECS = {
-    **MODELS,
-    **{f"thin_{key}": spec for key, spec in THIN.items()},
-    "thin_segnet_minus2": THIN["segnet"].without_deepest(2),
-}
 
 
 def network(spec: ModelSpec, seed: int) -> nn.Module:
@@ -71,6 +65,7 @@ CASES = [
         ("half_mrunet", 100, 300, 112, 4, 2),
         ("quarter_mrunet", 60, 300, 64, 4, 4),
         ("quarter_mrunet_x4", 66, 90, 64, 1, 1),
+        ("strided", 300, 400, 240, 2, 2),
         ("thin_segnet", 482, 490, 480, 1, 1),
         ("thin_segnet_minus2", 120, 300, 128, 2, 2),
     )
@@ -80,7 +75,7 @@ CASES = [
 
 @pytest.mark.parametrize(("key", "seed", "low", "high", "side"), CASES)
 def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, side: int) -> None:
-    spec = SPECS[key]
+    spec = NETWORKS[key]
     rng = np.random.default_rng(seed)
     height, width = (int(v) | 1 for v in rng.integers(low, high, 2))  # odd: never on the grid
     halo = spec.receptive_field_radius()
@@ -94,10 +89,11 @@ def test_stitched_is_the_whole_frame(key: str, seed: int, low: int, high: int, s
 @pytest.mark.parametrize(
     "key",
     [pytest.param(key, marks=[pytest.mark.slow] if key in THIN else []) for key in PAPER_MODELS]
-    + [f"thin_{key}" for key in THIN],
+    + [f"thin_{key}" for key in THIN]
+    + ["strided"],
 )
 def test_a_frame_smaller_than_a_tile(key: str) -> None:
-    spec = SPECS[key]
+    spec = NETWORKS[key]
     halo = spec.receptive_field_radius()
     assert difference(spec, tile_grid((21, 43), multiple=spec.multiple, halo=halo), 5) == 0.0
     grid = fixed_tile_grid((21, 43), (64, 64), multiple=spec.multiple, halo=halo)
@@ -106,10 +102,10 @@ def test_a_frame_smaller_than_a_tile(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["half_unet", "half_mrunet", "quarter_mrunet", "thin_segnet_minus2"]
+    "key", ["half_unet", "half_mrunet", "quarter_mrunet", "strided", "thin_segnet_minus2"]
 )
 def test_a_smaller_halo_is_not_enough(key: str) -> None:
     """The other side of the promise: the test above can fail."""
-    spec = SPECS[key]
+    spec = NETWORKS[key]
     grid = tile_grid((120, 120), multiple=spec.multiple, halo=2, max_tile_pixels=64 * 64)
     assert difference(spec, grid, 0) > 1e-5

@@ -58,7 +58,7 @@ class MultiResUNet(nn.Module):
     def __init__(self, spec: MultiResSpec, conv: type[nn.Conv2d]) -> None:
         super().__init__()
         inputs = (spec.stem, *spec.encoder)
-        self.stem = conv(3, spec.stem, 3, padding=1)
+        self.stem = conv(3, spec.stem, 3, padding=1, stride=spec.early_stride)
         self.encoder = nn.ModuleList(
             MultiResBlock(cin, spec.block_widths(width), conv)
             for cin, width in zip(inputs, spec.encoder, strict=False)
@@ -72,7 +72,10 @@ class MultiResUNet(nn.Module):
             MultiResBlock(cin, spec.block_widths(width), conv)
             for cin, width in zip(spec.decoder_inputs(), spec.encoder, strict=True)
         )
-        self.head = nn.Conv2d(spec.encoder[0], 1, spec.head_kernel, padding=spec.head_kernel // 2)
+        self.head = nn.Conv2d(
+            spec.encoder[0], spec.early_stride**2, spec.head_kernel, padding=spec.head_kernel // 2
+        )
+        self.stride = spec.early_stride
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,4 +91,4 @@ class MultiResUNet(nn.Module):
             x = torch.cat([self.residual[level](skips[level]), up], dim=1)
             x = functional.relu(self.decoder[level](x))
         logits: Tensor = self.head(x)
-        return logits
+        return functional.pixel_shuffle(logits, self.stride) if self.stride > 1 else logits

@@ -10,9 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 class NormConv2d(nn.Conv2d):
     """A convolution and the `BatchNorm2d` behind it, in place of the plain one with a bias."""
 
-    def __init__(self, cin: int, cout: int, kernel: int, padding: int = 0) -> None:
+    def __init__(self, cin: int, cout: int, kernel: int, padding: int = 0, stride: int = 1) -> None:
         # The norm takes a bias out again, and brings its own.
-        super().__init__(cin, cout, kernel, padding=padding, bias=False)
+        super().__init__(cin, cout, kernel, stride, padding, bias=False)
         self.norm = nn.BatchNorm2d(cout)
 
     def forward(self, x: Tensor) -> Tensor:

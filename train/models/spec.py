@@ -42,8 +42,12 @@ class Conv:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far the convolutions of each part look, in pixels of their own level."""
+    """How far the convolutions of each part look, in pixels of their own level.
 
+    `stem` is that of a strided convolution before level 0, in pixels of the image.
+    """
+
+    stem: int
     encoder: tuple[int, ...]
     skip: tuple[int, ...]
     bottleneck: int
@@ -53,7 +57,9 @@ class Reach:
 
 @dataclass(frozen=True)
 class ModelSpec(ABC):
-    """An encoder-decoder network described by numbers; level l works at 1 / 2**l of the frame.
+    """An encoder-decoder network described by numbers.
+
+    Level l works at 1 / 2**l of the image, less where the network begins with a stride.
 
     Raises:
         ValueError: the numbers describe no network, or one beyond the limits above.
@@ -149,9 +155,14 @@ class ModelSpec(ABC):
         )
 
     @property
+    def early_stride(self) -> int:
+        """Of the first convolution: level 0 works at 1 / `early_stride` of the image."""
+        return 1
+
+    @property
     def multiple(self) -> int:
-        """Image height and width must be multiples of this, 2**levels."""
-        return 1 << self.levels
+        """Image height and width must be multiples of this."""
+        return self.early_stride << self.levels
 
     def params(self) -> int:
         """Number of trainable parameters (Table 4)."""
@@ -171,7 +182,8 @@ class ModelSpec(ABC):
             raise ValueError(f"{height}x{width} is not a multiple of {self.multiple}")
 
         def pixels(level: int) -> int:
-            return (height >> level) * (width >> level)
+            size = self.early_stride << level
+            return (height // size) * (width // size)
 
         total = sum(
             (2 * c.kernel**2 * c.cin * c.cout + c.cout) * pixels(c.level) for c in self.convs()
@@ -192,7 +204,9 @@ class ModelSpec(ABC):
 
         def through_encoder(level: int, lo: int, hi: int) -> tuple[int, int]:
             lo, hi = lo - reach.encoder[level], hi + reach.encoder[level]
-            return through_encoder(level - 1, 2 * lo, 2 * hi + 1) if level else (lo, hi)
+            if level:
+                return through_encoder(level - 1, 2 * lo, 2 * hi + 1)
+            return self.early_stride * lo - reach.stem, self.early_stride * hi + reach.stem
 
         def through_decoder(level: int, lo: int, hi: int) -> tuple[int, int]:
             if level == self.levels:
@@ -205,7 +219,8 @@ class ModelSpec(ABC):
 
         radius = 0
         for phase in range(self.multiple):
-            lo, hi = through_decoder(0, phase - reach.head, phase + reach.head)
+            place = phase // self.early_stride
+            lo, hi = through_decoder(0, place - reach.head, place + reach.head)
             radius = max(radius, phase - lo, hi - phase)
         return radius
 
@@ -259,7 +274,14 @@ class UNetSpec(ModelSpec):
 
     def reach(self) -> Reach:
         twos = (2,) * self.levels
-        return Reach(encoder=twos, skip=(0,) * self.levels, bottleneck=2, decoder=twos, head=0)
+        return Reach(
+            stem=0,
+            encoder=twos,
+            skip=(0,) * self.levels,
+            bottleneck=2,
+            decoder=twos,
+            head=0,
+        )
 
     def _first_levels(self, count: int) -> dict[str, Any]:
         return {
@@ -285,6 +307,10 @@ class MultiResSpec(ModelSpec):
     `units` holds the number of residual units of each level's path, 0 to 4. The paper has four at
     every level, which is what an empty `units` is replaced by. A path without units hands the skip
     on as it is, so its width in `residual` is that of the encoder.
+
+    `early_stride` is that of the stem, 1 in the paper. With 2 the whole network works at half the
+    size, and the head gives the four pixels of each place as channels (sub-pixel convolution, Shi
+    et al., CVPR 2016).
     """
 
     FAMILY = "multires"
@@ -296,6 +322,7 @@ class MultiResSpec(ModelSpec):
     head_kernel: int
     step: int = 1
     units: tuple[int, ...] = ()
+    early_stride: int = 1
 
     PAPER_UNITS = 4
     # 3x3 convolutions in a row.
@@ -304,6 +331,8 @@ class MultiResSpec(ModelSpec):
     def __post_init__(self) -> None:
         if self.step < 1:
             raise ValueError(f"step must be 1 or more, is {self.step}")
+        if self.early_stride not in (1, 2):
+            raise ValueError(f"early_stride must be 1 or 2, is {self.early_stride}")
         _check_levels("encoder", self.encoder, "residual", self.residual)
         if not self.units:
             object.__setattr__(self, "units", (self.PAPER_UNITS,) * self.levels)
@@ -367,7 +396,7 @@ class MultiResSpec(ModelSpec):
                 yield Conv(3, cin, path, level)
                 cin = path
             yield from block(self.decoder_inputs()[level], self.encoder[level], level)
-        yield Conv(self.head_kernel, self.encoder[0], 1, 0)
+        yield Conv(self.head_kernel, self.encoder[0], self.early_stride**2, 0)
 
     def pooled_channels(self) -> tuple[int, ...]:
         return self.encoder
@@ -383,7 +412,8 @@ class MultiResSpec(ModelSpec):
     def reach(self) -> Reach:
         blocks = (self.BLOCK_CONVS,) * self.levels
         return Reach(
-            encoder=(self.BLOCK_CONVS + 1, *blocks[1:]),
+            stem=1,
+            encoder=blocks,
             skip=self.units,
             bottleneck=self.BLOCK_CONVS,
             decoder=blocks,
@@ -458,6 +488,7 @@ class SegNetSpec(ModelSpec):
 
     def reach(self) -> Reach:
         return Reach(
+            stem=0,
             encoder=tuple(map(len, self.encoder)),
             # An index looks at its 2x2 window, and so does, through the levels below, the value
             # that it places: the skip never reaches farther.
