@@ -1,7 +1,7 @@
 """How a network is trained: the paper's way (Section 4), and ours.
 
 `paper` is the protocol to the letter. What `strong` changes was chosen by ablation on real photos;
-docs/training.md has the numbers.
+docs/networks.md has the numbers.
 """
 
 from __future__ import annotations
