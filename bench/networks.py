@@ -24,7 +24,7 @@ GROUPS = (
     ("unet",),
     ("half_unet",),
     ("mrunet",),
-    ("half_mrunet", "half_mrunet8", "half_mrunet_lite"),
+    ("half_mrunet", "half_mrunet8", "half_mrunet_lite", "mrunet_lite"),
     ("quarter_mrunet", "quarter_mrunet8"),
 )
 ALL_MODELS = tuple(key for group in GROUPS for key in group)

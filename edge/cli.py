@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     "--engine",
     "engine_name",
     type=Text(),
-    default="half_mrunet8",
+    default="mrunet_lite",
     show_default=True,
-    help="Engine file, or a shipped model: half_mrunet8, half_mrunet_lite, quarter_mrunet, ...",
+    help="Engine file, or a shipped model: mrunet_lite, half_mrunet_lite, half_mrunet8, ...",
 )
 @click.option(
     "--backend",

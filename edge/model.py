@@ -123,7 +123,7 @@ class Model:
 
 
 def load_model(
-    name: str | PathLike[str] = "half_mrunet8",
+    name: str | PathLike[str] = "mrunet_lite",
     *,
     backend: Backend = "auto",
     device: Device = "auto",

@@ -142,7 +142,7 @@ class Run(Iterator[Result]):
 
 def run(
     source: SourceArgument | Sequence[SourceArgument],
-    model: Model | str = "half_mrunet8",
+    model: Model | str = "mrunet_lite",
     *,
     sinks: Sequence[Sink] = (),
     stages: Sequence[Stage] = (),

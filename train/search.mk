@@ -12,18 +12,17 @@ NEGATIVES ?= runs/weights/negatives_3
 SEEDS ?= 0 1 2
 FIT := $(RENDERED) $(NEGATIVES:%=--negatives %) --batch 16 --crops 1600 --epochs 4
 
-# Half MultiResUNet x8 with one residual unit at each level and with none; with three levels and
-# none; Quarter MultiResUNet x8 with one; and with none and an early stride, in two widths.
+# Half MultiResUNet x8 with one residual unit at each level and with none; Quarter MultiResUNet x8
+# with one; and with none and an early stride, in two widths.
 half8_units1 := "encoder": [24, 32], "bottom": 64, "residual": [32, 64], "units": [1, 1]
 half8_units0 := "encoder": [24, 32], "bottom": 64, "residual": [24, 32], "units": [0, 0]
-deep8_units0 := "encoder": [24, 32, 64], "bottom": 128, "residual": [24, 32, 64], "units": [0, 0, 0]
 quarter8_units1 := "encoder": [24], "bottom": 32, "residual": [32], "units": [1]
 strided8_units0 := "encoder": [24, 32], "bottom": 64, "residual": [24, 32], "units": [0, 0], \
                    "early_stride": 2
 strided8_wide := "encoder": [32, 64], "bottom": 128, "residual": [32, 64], "units": [0, 0], \
                  "early_stride": 2
-NEW := half8_units1 half8_units0 deep8_units0 quarter8_units1 strided8_units0 strided8_wide
-NETWORKS ?= half_mrunet8 half_mrunet_lite $(NEW)
+NEW := half8_units1 half8_units0 quarter8_units1 strided8_units0 strided8_wide
+NETWORKS ?= half_mrunet8 half_mrunet_lite mrunet_lite $(NEW)
 
 .PHONY: all
 all: $(foreach seed,$(SEEDS),$(NETWORKS:%=$(OUT)/%-$(seed).pt))

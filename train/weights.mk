@@ -10,9 +10,11 @@ include $(dir $(lastword $(MAKEFILE_LIST)))rendered.mk
 OUT ?= runs/weights
 FIT := $(RENDERED) --crops 1600 --batch 8
 
-.PHONY: all half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 \
-        unet half_unet mrunet
-all: half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8
+SHIPPED := mrunet_lite half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8
+LARGE := unet half_unet mrunet
+
+.PHONY: all $(SHIPPED) $(LARGE)
+all: $(SHIPPED)
 
 # One residual unit first, which trains twice as fast; then more of them, from its weights.
 $(OUT)/lite_a/done:
@@ -69,9 +71,10 @@ $(OUT)/half_mrunet_lite/done: $(OUT)/negatives_3/done
 	$(RENDERED) --model half_mrunet_lite $(NEW) --crops 3200 --batch 16 --epochs 10 --out $(@D)
 	touch $@
 
+EPOCHS := 16
+$(OUT)/mrunet_lite/done: EPOCHS := 12
 $(OUT)/%/done: $(OUT)/negatives_3/done
-	$(RENDERED) --model $* $(NEW) --crops 6400 --batch 32 --epochs 16 --out $(@D)
+	$(RENDERED) --model $* $(NEW) --crops 6400 --batch 32 --epochs $(EPOCHS) --out $(@D)
 	touch $@
 
-half_mrunet_lite half_mrunet quarter_mrunet half_mrunet8 quarter_mrunet8 unet half_unet mrunet: \
-        %: $(OUT)/%/done
+$(SHIPPED) $(LARGE): %: $(OUT)/%/done

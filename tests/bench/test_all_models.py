@@ -131,6 +131,7 @@ def test_all_models_are_those_of_the_paper_and_their_variants() -> None:
         "half_mrunet8",
         "quarter_mrunet8",
         "half_mrunet_lite",
+        "mrunet_lite",
     }
 
 

@@ -94,7 +94,7 @@ def models() -> dict[str, Model]:
         "quarter_mrunet",
         "half_mrunet_lite",
         *(pytest.param(name, marks=pytest.mark.slow)
-          for name in ("half_mrunet", "half_mrunet8", "quarter_mrunet8")),
+          for name in ("mrunet_lite", "half_mrunet", "half_mrunet8", "quarter_mrunet8")),
     ],
 )  # fmt: skip
 @settings(max_examples=8, deadline=None)

@@ -91,6 +91,19 @@ MODELS: dict[str, ModelSpec] = {
             head_kernel=3,
             units=(1, 1),
         ),
+        # The cheapest of the family that finds as much (docs/networks.md): one level more than Half
+        # MultiResUNet has, no residual units, and widths in multiples of 8.
+        MultiResSpec(
+            key="mrunet_lite",
+            title="MultiResUNet lite",
+            stem=16,
+            encoder=(24, 32, 64),
+            bottom=128,
+            residual=(24, 32, 64),
+            head_kernel=3,
+            step=8,
+            units=(0, 0, 0),
+        ),
         # Section 4.6: four times the channels, which was no better.
         MultiResSpec(
             key="quarter_mrunet_x4",
