@@ -28,7 +28,7 @@ MAX_TITLE = 200
 
 @dataclass(frozen=True)
 class Conv:
-    """One `kernel` x `kernel` convolution with bias at resolution 1 / 2**`level`."""
+    """One `kernel` x `kernel` convolution with bias at level `level`."""
 
     kernel: int
     cin: int
