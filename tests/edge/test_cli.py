@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -283,6 +284,8 @@ def test_a_stopped_run_is_whole(number: signal.Signals, photo: Path, tmp_path: P
         [sys.executable, "-m", "edge",
          "--source", str(folder), "--engine", "quarter_mrunet", "--out", str(out)],
         stdout=subprocess.DEVNULL,
+        # Under nohup, tests and what they start would ignore SIGHUP.
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     )  # fmt: skip
     while not list(out.glob("masks/*.png")):
         assert process.poll() is None
