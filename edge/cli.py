@@ -15,7 +15,7 @@ from edge.commands.calibrate import calibrate
 from edge.commands.report import report
 from edge.commands.sources import sources
 from edge.commands.view import view
-from edge.engines import Backend, Device, Precision
+from edge.engines import DEFAULT_MODEL, Backend, Device, Precision
 from edge.errors import describe, error_handler, is_expected, printable, require_extra
 from edge.interrupts import Interrupts
 from edge.server.address import Address, AddressArgument
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--engine",
     "engine_name",
     type=Text(),
-    default="mrunet_lite",
+    default=DEFAULT_MODEL,
     show_default=True,
     help="Engine file, or a shipped model: mrunet_lite, half_mrunet_lite, half_mrunet8, ...",
 )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engines import Backend, Device, Precision, engine_path, open_engine
+from edge.engines import DEFAULT_MODEL, Backend, Device, Precision, engine_path, open_engine
 from edge.engines.engine import Engine, Session, infer
 from edge.engines.sessions import Sessions
 from edge.errors import BadArgumentError
@@ -123,7 +123,7 @@ class Model:
 
 
 def load_model(
-    name: str | PathLike[str] = "mrunet_lite",
+    name: str | PathLike[str] = DEFAULT_MODEL,
     *,
     backend: Backend = "auto",
     device: Device = "auto",

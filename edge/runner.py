@@ -13,6 +13,7 @@ from edge.belt.settings import BeltSettings
 from edge.belt.source import BeltSource
 from edge.belt.stage import BeltStage
 from edge.calibration.calibration import Calibration
+from edge.engines import DEFAULT_MODEL
 from edge.engines.sidecar import sha256
 from edge.errors import BadArgumentError, describe
 from edge.model import Model, load_model
@@ -142,7 +143,7 @@ class Run(Iterator[Result]):
 
 def run(
     source: SourceArgument | Sequence[SourceArgument],
-    model: Model | str = "mrunet_lite",
+    model: Model | str = DEFAULT_MODEL,
     *,
     sinks: Sequence[Sink] = (),
     stages: Sequence[Stage] = (),

@@ -12,8 +12,8 @@ NEGATIVES ?= runs/weights/negatives_3
 SEEDS ?= 0 1 2
 FIT := $(RENDERED) $(NEGATIVES:%=--negatives %) --batch 16 --crops 1600 --epochs 4
 
-# Half MultiResUNet x8 with one residual unit at each level and with none; Quarter MultiResUNet x8
-# with one; and with none and an early stride, in two widths.
+# Half MultiResUNet x8 with one residual unit at each level, with none, and with none and an early
+# stride, in two widths; and Quarter MultiResUNet x8 with one.
 half8_units1 := "encoder": [24, 32], "bottom": 64, "residual": [32, 64], "units": [1, 1]
 half8_units0 := "encoder": [24, 32], "bottom": 64, "residual": [24, 32], "units": [0, 0]
 quarter8_units1 := "encoder": [24], "bottom": 32, "residual": [32], "units": [1]

@@ -67,14 +67,11 @@ $(OUT)/negatives_3/done: $(OUT)/half_mrunet/done
 # the above. The x8 variants that ship are those of the ninth epoch.
 NEW := --negatives $(OUT)/negatives_2 --negatives $(OUT)/negatives_3
 
-$(OUT)/half_mrunet_lite/done: $(OUT)/negatives_3/done
-	$(RENDERED) --model half_mrunet_lite $(NEW) --crops 3200 --batch 16 --epochs 10 --out $(@D)
-	touch $@
-
-EPOCHS := 16
-$(OUT)/mrunet_lite/done: EPOCHS := 12
+LENGTH := --crops 6400 --batch 32 --epochs 16
+$(OUT)/mrunet_lite/done: LENGTH := --crops 6400 --batch 32 --epochs 12
+$(OUT)/half_mrunet_lite/done: LENGTH := --crops 3200 --batch 16 --epochs 10
 $(OUT)/%/done: $(OUT)/negatives_3/done
-	$(RENDERED) --model $* $(NEW) --crops 6400 --batch 32 --epochs $(EPOCHS) --out $(@D)
+	$(RENDERED) --model $* $(NEW) $(LENGTH) --out $(@D)
 	touch $@
 
 $(SHIPPED) $(LARGE): %: $(OUT)/%/done

@@ -50,6 +50,8 @@ def _tensorrt(
 # By suffix.
 BACKENDS: dict[str, Callable[..., Engine]] = {".onnx": _onnx, ".trt": _tensorrt}
 WEIGHTS = Path(__file__).parent.parent / "weights"
+# The shipped one that runs where none is named.
+DEFAULT_MODEL = "mrunet_lite"
 
 
 def shipped() -> dict[str, Path]:

@@ -34,11 +34,9 @@ UNITS = [
     )
     for units in range(5)
 ]
-# Half the size throughout, at one level and at two.
-STRIDED = [
-    replace(UNITS[1], key="strided", early_stride=2),
-    replace(UNITS[1], key="strided", early_stride=2).without_deepest(1),
-]
+# Half the size throughout, at two levels and at one.
+TWO_LEVELS = replace(UNITS[1], key="strided", early_stride=2)
+STRIDED = [TWO_LEVELS, TWO_LEVELS.without_deepest(1)]
 
 
 @pytest.mark.parametrize("key", PAPER_MODELS)

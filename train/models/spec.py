@@ -44,7 +44,7 @@ class Conv:
 class Reach:
     """How far the convolutions of each part look, in pixels of their own level.
 
-    `stem` is that of a strided convolution before level 0, in pixels of the image.
+    `stem` is that of a convolution before level 0, in pixels of the image.
     """
 
     stem: int
